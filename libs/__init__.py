@@ -1,0 +1,1 @@
+"""Shared library, local emulators and the operator's command line."""

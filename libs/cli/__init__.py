@@ -1,0 +1,1 @@
+"""`retl`, the operator's command."""

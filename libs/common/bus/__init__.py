@@ -1,0 +1,1 @@
+"""Azure Service Bus as the services use it: publish, receive, settle."""

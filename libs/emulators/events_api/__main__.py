@@ -1,0 +1,57 @@
+"""Entry point: read the command line, build the source, serve until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from libs.emulators.events_api import options
+from libs.emulators.events_api.server import EventsApi
+from libs.emulators.events_api.source import GeneratedSource, Source
+
+log = logging.getLogger("libs.emulators.events_api")
+
+STOP_WITHIN_SEC = 2.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    given = options.parse(arguments)
+    source: Source = GeneratedSource(given.generator)
+    asyncio.run(_serve(given, source))
+    return 0
+
+
+async def _serve(given: options.Options, source: Source) -> None:
+    stop = asyncio.Event()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
+    runner = web.AppRunner(
+        EventsApi(source, given.server).application(), access_log=None, shutdown_timeout=STOP_WITHIN_SEC
+    )
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, given.host, given.port).start()
+        host, port = runner.addresses[0][:2]
+        ready = {"ready": True, "port": port, "base_url": f"http://{host}:{port}"}
+        sys.stdout.write(json.dumps(ready) + "\n")
+        sys.stdout.flush()
+        log.info(
+            "serving %s at %s", given.file or f"generated weeks of {given.generator.events} events", ready["base_url"]
+        )
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+    log.info("stopped")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

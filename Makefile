@@ -1,0 +1,61 @@
+# Every target makes what it needs first: `make demo` works in a fresh clone with Python 3.11+ and nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+.DEFAULT_GOAL := help
+
+.PHONY: help setup demo test check format lock bench bench-large e2e chaos up down logs clean
+
+help: ## show this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## make .venv with everything in it
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; try make PYTHON=python3.13 $(MAKECMDGOALS)" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing the locked dependencies into $(VENV) (once)" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+demo: $(STAMP) ## run a whole week on this machine and show what happened
+	@$(BIN)/retl demo $(ARGS)
+
+test: $(STAMP) ## unit, contract, integration and chaos tests; no Docker
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+check: $(STAMP) ## what CI holds the code to: format, lint, types, import contracts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(STAMP) ## rewrite the code in the house's format
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+lock: $(STAMP) ## resolve the dependencies again and write requirements/
+	@PATH="$(abspath $(BIN)):$$PATH" sh requirements/lock.sh
+
+bench: $(STAMP) ## measure speed and memory at one million events, against a baseline in the same run
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+bench-large: $(STAMP) ## the same at ten million events (about half an hour)
+	@$(BIN)/python -m tests.bench --events 10000000 $(ARGS)
+
+e2e: $(STAMP) ## the compose stack, driven by testcontainers; needs a Docker engine
+	@$(BIN)/python -m pytest tests/e2e $(ARGS)
+
+up: ## start the compose stack
+	docker compose up --build --wait
+
+down: ## stop the compose stack; its data stay
+	docker compose down
+
+logs: ## follow the stack's logs
+	docker compose logs --follow
+
+clean: ## remove what make made
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

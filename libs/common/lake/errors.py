@@ -71,6 +71,6 @@ class LakeUrlError(LakeError, TerminalError):
 
     code = "lake_bad_url"
     next_step = (
-        "Set LAKE_URL to file:///absolute/dir or abfss://container@account.dfs.core.windows.net/prefix; for account keys "
-        "or the emulator also set DATALAKE_CONNECTION_STRING (for the emulator with its BlobEndpoint)."
+        "Set LAKE_URL to file:///absolute/dir or abfss://container@account.dfs.core.windows.net/prefix; for account "
+        "keys or the emulator also set DATALAKE_CONNECTION_STRING (for the emulator with its BlobEndpoint)."
     )

@@ -34,7 +34,7 @@ def open_lake(
 
     if isinstance(connection_string, SecretStr):
         connection_string = connection_string.get_secret_value()
-    if not parts.username or not parts.hostname or parts.password is not None:
+    if not parts.username or not parts.hostname or parts.netloc.count(":"):
         raise LakeUrlError(
             "An abfss LAKE_URL names container and account: abfss://container@account.dfs.core.windows.net"
         )
@@ -69,4 +69,4 @@ def _folder(parts: SplitResult) -> Path:
         raise LakeUrlError("LAKE_URL=file:/// would make the whole disk the lake; name a directory.")
     if folder.exists() and not folder.is_dir():
         raise LakeUrlError(f"LAKE_URL names a file, not a directory: {folder}.")
-    return folder.resolve()
+    return folder

@@ -6,7 +6,6 @@ import errno
 import os
 import shutil
 import stat
-import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -67,7 +66,7 @@ class FolderLake:
 
         def copy() -> None:
             source = self._file(path)
-            part = local.with_name(f"{paths.TEMP_PREFIX}{uuid.uuid4().hex}")
+            part = local.with_name(paths.temporary_name())
             try:
                 shutil.copyfile(source, part)
                 part.replace(local)
@@ -129,7 +128,7 @@ class FolderLake:
 
         def remove() -> None:
             target = self._at(path)
-            doomed = _temporary_beside(target)
+            doomed = target.with_name(paths.temporary_name())
             try:
                 target.rename(doomed)  # out of sight in one step, then removed at leisure
             except (FileNotFoundError, NotADirectoryError):
@@ -155,7 +154,7 @@ class FolderLake:
         where = f"{path!r} in {self.url}"
         reason = error.strerror or str(error)
         if error.errno == errno.ENOENT:
-            return LakeFileNotFoundError(f"There is no file {where} ({error.filename}).")
+            return LakeFileNotFoundError(f"There is no file {error.filename}, for {where}.")
         if error.errno in _TAKEN:
             return LakeFileExistsError(f"The target of a rename of {where} exists already ({error.filename2}).")
         if error.errno in _FULL:
@@ -181,7 +180,7 @@ class FolderLake:
     def _put(self, path: str, write: Callable[[BinaryIO], object]) -> None:
         target = self._at(path)
         self._make_directory(target.parent)
-        part = _temporary_beside(target)
+        part = target.with_name(paths.temporary_name())
         try:
             with part.open("xb") as file:
                 write(file)
@@ -201,12 +200,11 @@ class FolderLake:
             missing.append(directory)
             directory = directory.parent
         for new in reversed(missing):
-            new.mkdir(exist_ok=True)
+            try:
+                new.mkdir(exist_ok=True)
+            except FileExistsError as error:
+                raise LakePathError(f"A file is in the place of the directory {new}.") from error
             _sync_directories(new.parent)
-
-
-def _temporary_beside(target: Path) -> Path:
-    return target.with_name(f"{paths.TEMP_PREFIX}{uuid.uuid4().hex}")
 
 
 def _move_exclusively(old: Path, new: Path) -> None:
@@ -241,7 +239,7 @@ def _walk(directory: Path, prefix: str) -> Iterator[FileInfo]:
     """Files below `directory`, named below `prefix`. What vanishes meanwhile is left out."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(directory) as entries:
         for entry in entries:
-            if entry.name.startswith(paths.TEMP_PREFIX):
+            if paths.is_temporary(entry.name):
                 continue
             path = f"{prefix}/{entry.name}" if prefix else entry.name
             if entry.is_dir(follow_symlinks=False):

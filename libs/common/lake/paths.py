@@ -7,6 +7,7 @@ sync/customer_weekly_metric/
 state/checkpoint.json                                     a mirror, never the truth
 """
 
+import uuid
 from datetime import date
 from typing import Final
 
@@ -42,8 +43,9 @@ def _check_name(name: str, path: str) -> None:
         raise LakePathError(f"The path must be relative, without empty, '.' or '..' segments: {path!r}.")
     if name.endswith("."):  # Azure Storage strips or refuses it, depending on the call
         raise LakePathError(f"No segment of a path may end in a dot: {path!r}.")
-    if "\\" in name or any(ord(char) < 0x20 or ord(char) == 0x7F for char in name):
-        raise LakePathError(f"The path holds a backslash or a control character: {path!r}.")
+    # %, ? and # mean something else in a URL, which references are; the Azure SDK also unquotes the source of a rename.
+    if any(char in "\\%?#" or ord(char) < 0x20 or ord(char) == 0x7F for char in name):
+        raise LakePathError(f"The path holds a backslash, '%', '?', '#' or a control character: {path!r}.")
     if name.startswith(TEMP_PREFIX):
         raise LakePathError(f"Names that begin with {TEMP_PREFIX!r} are kept for unfinished uploads: {path!r}.")
     try:
@@ -54,6 +56,16 @@ def _check_name(name: str, path: str) -> None:
         raise LakePathError(
             f"A segment of the path has {size} bytes, at most {_MAX_NAME_BYTES} are allowed: {name[:80]!r}…"
         )
+
+
+def temporary_name() -> str:
+    """A name for an unfinished upload that no other writer uses."""
+    return f"{TEMP_PREFIX}{uuid.uuid4().hex}"
+
+
+def is_temporary(path: str) -> bool:
+    """Whether the path is, or lies in, something unfinished."""
+    return f"/{TEMP_PREFIX}" in f"/{path}"
 
 
 def part_name(index: int) -> str:

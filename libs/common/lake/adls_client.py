@@ -10,9 +10,6 @@ from libs.common.lake.errors import LakeUrlError
 CHUNK_BYTES: Final = 4 << 20
 """What one request carries at most: bounds memory, and is large enough that round trips do not dominate."""
 
-# The SDK's own default waits 15 s and more before its first retry. These few quick tries bridge a hiccup; what lasts
-# longer goes back to the bus as a delayed retry. 429 is not retried by the SDK at all.
-_RETRY = ExponentialRetry(initial_backoff=1, increment_base=2, random_jitter_range=1, retry_total=3)
 _CONNECTION_TIMEOUT_SEC: Final = 10
 _READ_TIMEOUT_SEC: Final = 60
 
@@ -26,7 +23,7 @@ def open_client(
     LakeUrlError, which never repeats the string.
     """
     options: dict[str, Any] = {
-        "retry_policy": _RETRY,
+        "retry_policy": _quick_retries(),
         "connection_timeout": _CONNECTION_TIMEOUT_SEC,
         "read_timeout": _READ_TIMEOUT_SEC,
         "max_single_get_size": CHUNK_BYTES,
@@ -42,6 +39,15 @@ def open_client(
         return FileSystemClient.from_connection_string(connection_string, container, **options)
     except ValueError as error:
         raise LakeUrlError("DATALAKE_CONNECTION_STRING is incomplete or malformed.") from error
+
+
+def _quick_retries() -> ExponentialRetry:
+    """A few tries within seconds, which bridge a hiccup; what lasts longer goes back to the bus as a delayed retry.
+
+    The SDK's default waits 15 s and more before its first retry; 429 it does not retry at all. A policy belongs to one
+    client (it holds the next link of that client's pipeline), so each client gets a new one.
+    """
+    return ExponentialRetry(initial_backoff=1, increment_base=2, random_jitter_range=1, retry_total=3)
 
 
 def _check_connection_string(text: str, account: str) -> None:

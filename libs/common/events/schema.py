@@ -1,0 +1,65 @@
+"""Columns and writer options of the Parquet files that travel from the extractor to the gate.
+
+Column order is part of the contract. The same rows written twice give the same bytes: the options are fixed, and
+nothing of the moment (clock, process, random order) goes into a file.
+"""
+
+from typing import Any, Final
+
+import pyarrow as pa
+
+TIME: Final = pa.timestamp("us", tz="UTC")
+
+PRICE_PRECISION: Final = 18
+PRICE_SCALE: Final = 4
+PRICE: Final = pa.decimal128(PRICE_PRECISION, PRICE_SCALE)
+
+EVENT_SCHEMA: Final = pa.schema(
+    [
+        pa.field("event_time", TIME, nullable=False),
+        pa.field("event_type", pa.string(), nullable=False),
+        pa.field("product_id", pa.string()),
+        pa.field("category_id", pa.string()),
+        pa.field("category_code", pa.string()),
+        pa.field("brand", pa.string()),
+        pa.field("price", PRICE),
+        pa.field("user_id", pa.string(), nullable=False),
+        pa.field("user_session", pa.string()),
+        pa.field("batch_week_start", pa.date32(), nullable=False),
+        pa.field("batch_week_end", pa.date32(), nullable=False),
+        pa.field("ingested_at", TIME, nullable=False),
+    ]
+)
+"""A valid event. `ingested_at` is when the run was requested, so that repeating a step repeats its bytes."""
+
+REJECT_SCHEMA: Final = pa.schema(
+    [
+        pa.field("page", pa.int64(), nullable=False),
+        pa.field("position", pa.int64(), nullable=False),
+        pa.field("reject_code", pa.string(), nullable=False),
+        pa.field("field", pa.string()),
+        pa.field("message", pa.string(), nullable=False),
+        pa.field("raw", pa.string(), nullable=False),
+    ]
+)
+"""A refused record: the page as the extractor numbered it, the record's place in that page's list counted from 0, and
+`raw`, its JSON text exactly as it came. `field` is null where the record as a whole is at fault, `position` is -1 and
+`raw` the page's whole body where the page as a whole is."""
+
+RAW_SCHEMA: Final = pa.schema(
+    [
+        pa.field("page", pa.int64(), nullable=False),
+        pa.field("fetched_at", TIME, nullable=False),
+        pa.field("body", pa.binary(), nullable=False),
+    ]
+)
+"""A page of the API: its number in the order of the pagination, when it came, and its body byte for byte."""
+
+WRITER_OPTIONS: Final[dict[str, Any]] = {
+    "version": "2.6",
+    "compression": "zstd",
+    "compression_level": 3,
+    "write_statistics": True,
+    "store_schema": True,
+}
+"""Arguments of `pyarrow.parquet.ParquetWriter` and `write_table` for every file of the project."""

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from libs.emulators.events_api import options
+from libs.emulators.events_api import options, truth
+from libs.emulators.events_api.files import open_source
 from libs.emulators.events_api.server import EventsApi
-from libs.emulators.events_api.source import GeneratedSource, Source
+from libs.emulators.events_api.source import FileError, GeneratedSource, Source
 
 log = logging.getLogger("libs.emulators.events_api")
 
@@ -23,11 +24,24 @@ STOP_WITHIN_SEC = 2.0
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["truth"]:
+        return truth.main(arguments[1:])
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     given = options.parse(arguments)
-    source: Source = GeneratedSource(given.generator)
+    try:
+        source = _source(given)
+    except FileError as error:
+        log.error("%s", error)
+        return 1
     asyncio.run(_serve(given, source))
     return 0
+
+
+def _source(given: options.Options) -> Source:
+    if given.file is None:
+        return GeneratedSource(given.generator)
+    log.info("indexing %s", given.file)
+    return open_source(given.file)
 
 
 async def _serve(given: options.Options, source: Source) -> None:
@@ -41,7 +55,7 @@ async def _serve(given: options.Options, source: Source) -> None:
     try:
         await web.TCPSite(runner, given.host, given.port).start()
         host, port = runner.addresses[0][:2]
-        ready = {"ready": True, "port": port, "base_url": f"http://{host}:{port}"}
+        ready = {"ready": True, "port": port, "base_url": f"http://{f'[{host}]' if ':' in host else host}:{port}"}
         sys.stdout.write(json.dumps(ready) + "\n")
         sys.stdout.flush()
         log.info(

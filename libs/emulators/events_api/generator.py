@@ -94,8 +94,9 @@ class GeneratedWeek:
         return {index: bad_records.variant(n) for index, n in self._bad.within(first, stop).items()}
 
     def drifted(self, first: int, stop: int) -> dict[int, int]:
-        """Return {index: number of its extra field} for the records in [first, stop) that carry an unknown field."""
-        return self._drift.within(first, stop)
+        """Return {index: number of its extra field} for the good records in [first, stop) that carry an unknown one."""
+        bad = self._bad.within(first, stop)
+        return {index: n for index, n in self._drift.within(first, stop).items() if index not in bad}
 
     def events(self, first: int, stop: int) -> Iterator[Event]:
         """Yield the events [first, stop) as they are before bad records take the place of some."""

@@ -21,6 +21,10 @@ class Source(Protocol):
         ...
 
 
+class FileError(Exception):
+    """A file that cannot be served; the message says which and why."""
+
+
 class GeneratedSource:
     """Serves generated weeks; keeps the last few set up, never their events."""
 

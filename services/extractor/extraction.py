@@ -1,0 +1,145 @@
+"""One week from the API into numbered parts, each announced as soon as it cannot be the last.
+
+The last part is held back until the number of parts is recorded, so that whoever finishes it knows that it was the
+last. Everything that a restart needs lies in the part rows: a part that is recorded is never fetched again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from libs.common.blobs import store
+from libs.common.bus.envelope import Outgoing
+from libs.common.lake import paths
+from libs.common.messages import EventsExtracted
+from libs.common.service import Kit
+from libs.common.state import PartRow, Run, Stage, StageStatus
+from services.extractor.adapters import RawPartWriter
+from services.extractor.pages import Page
+from services.extractor.paging import Source, named_pages, numbered_pages
+from services.extractor.progress import Progress
+from services.extractor.settings import ExtractorSettings
+
+
+class Extraction:
+    """Takes one run from wherever it stands to the end of its EXTRACT stage. Use once."""
+
+    def __init__(self, run: Run, kit: Kit, settings: ExtractorSettings, source: Source) -> None:
+        self._run = run
+        self._kit = kit
+        self._settings = settings
+        self._source = source
+        self._progress = Progress()
+        self._held: PartRow | None = None
+        self._writer: RawPartWriter | None = None
+
+    async def finish(self) -> None:
+        """Fetch what is missing, announce every part, close the stage. Lets errors of source, lake and state pass."""
+        recorded = await self._kit.state.parts(self._run.run_id, Stage.EXTRACT)
+        for part in recorded[:-1]:
+            await self._kit.outbox.release_part(part)
+        if recorded:
+            self._held = recorded[-1]
+            self._progress = Progress.from_details(self._held.details["progress"])
+        try:
+            await self._fetch()
+        finally:
+            if self._writer is not None:
+                self._writer.discard()
+        await self._close()
+
+    async def _fetch(self) -> None:
+        if self._progress.ended:
+            return
+        async for page, progress in self._pages():
+            self._progress = progress
+            if page.records:
+                await self._release_held()
+                await self._open_writer().add(page, self._kit.clock.now())
+            if progress.ended or self._part_is_full():
+                await self._record_part()
+
+    def _pages(self) -> AsyncIterator[tuple[Page, Progress]]:
+        settings = self._settings
+        if settings.api_pagination != "page":
+            return named_pages(self._source, self._run.week, self._progress)
+        return numbered_pages(
+            self._source,
+            self._run.week,
+            self._progress,
+            concurrency=settings.api_concurrency,
+            page_size=settings.api_page_size,
+        )
+
+    @property
+    def _index(self) -> int:
+        """The part that is being written: the one after the last recorded."""
+        return 0 if self._held is None else self._held.part + 1
+
+    def _open_writer(self) -> RawPartWriter:
+        if self._writer is None:
+            self._writer = RawPartWriter(self._kit.scratch / f"{self._run.run_id}-raw-{self._index:05d}.parquet")
+        return self._writer
+
+    def _part_is_full(self) -> bool:
+        writer = self._writer
+        return writer is not None and (
+            writer.events >= self._settings.part_max_events or writer.bytes >= self._settings.part_max_bytes
+        )
+
+    async def _record_part(self) -> None:
+        """Store and record the open part; an empty week has one, any other end on a part's edge has none to record."""
+        if self._writer is None and self._held is not None:
+            return
+        writer, index = self._open_writer(), self._index
+        await writer.close()
+        raw = await store(self._kit.lake, writer.path, paths.raw_part(self._run.run_id, index), writer.pages)
+        announcement = EventsExtracted(
+            run_id=self._run.run_id,
+            pipeline_name=self._run.pipeline_name,
+            week_start=self._run.week.start,
+            week_end=self._run.week.end,
+            correlation_id=self._run.correlation_id,
+            part=index,
+            raw=raw,
+            first_page=writer.first_page,
+            last_page=writer.last_page,
+        )
+        self._held = await self._kit.state.record_part(
+            self._run.run_id,
+            Stage.EXTRACT,
+            index,
+            self._kit.clock.now(),
+            row_count=writer.events,
+            details={"pages": writer.pages, "progress": self._progress.to_details()},
+            outgoing=Outgoing.of(announcement).to_json(),
+        )
+        writer.discard()
+        self._writer = None
+
+    async def _release_held(self) -> None:
+        """Announce the last recorded part. Safe to repeat."""
+        if self._held is not None and not self._held.published:
+            await self._kit.outbox.release_part(self._held)
+            self._held = await self._kit.state.get_part(self._run.run_id, Stage.EXTRACT, self._held.part)
+
+    async def _close(self) -> None:
+        state, progress = self._kit.state, self._progress
+        await state.set_parts_total(self._run.run_id, self._index)
+        await self._release_held()
+        await state.add_run_counts(self._run.run_id, rows_fetched=progress.events)
+        await state.finish_stage(
+            self._run.run_id,
+            Stage.EXTRACT,
+            StageStatus.SUCCESS,
+            self._kit.clock.now(),
+            row_count=progress.events,
+            details={
+                "pages": progress.next_page - 1,
+                "api_total": progress.total,
+                "anomalies": list(progress.anomalies),
+                "anomaly_count": progress.anomaly_count,
+            },
+        )
+        if progress.anomaly_count:
+            self._kit.log.warning("api_anomalies", count=progress.anomaly_count, first=progress.anomalies[0])

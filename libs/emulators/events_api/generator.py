@@ -99,14 +99,14 @@ class GeneratedWeek:
         return {index: n for index, n in self._drift.within(first, stop).items() if index not in bad}
 
     def events(self, first: int, stop: int) -> Iterator[Event]:
-        """Yield the events [first, stop) as they are before bad records take the place of some."""
+        """Yield the events [first, stop), cut at the end of the week, as they are before bad records replace some."""
         lanes, customers = self._lanes, self._customers
         steps, starts = self._cycle.steps, self._cycle.starts
         rows_per_cycle, sessions_per_cycle = len(steps), len(starts)
         popularity, slots, products = self._popularity, len(self._popularity), len(self.products)
         family, lane_session = self._session_family, self._lane_session
         known_row, rotation = -1, 0
-        for hour, begin, hour_first, hour_stop in self.traffic.hours(first, stop):
+        for hour, begin, hour_first, hour_stop in self.traffic.hours(first, min(stop, self.count)):
             seconds_per_event = 3_600 / self.traffic.size(hour)
             for index in range(hour_first, hour_stop):
                 row, column = divmod(index, lanes)

@@ -6,19 +6,22 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 MAX_DAYS = 400
+YEARS = range(1970, 2200)
 
 
 @dataclass(frozen=True)
 class Span:
     """Whole UTC days from ``start`` 00:00 up to, not including, the midnight after ``end``.
 
-    Raises ValueError when the span ends before it starts or is longer than ``MAX_DAYS``.
+    Raises ValueError when the span ends before it starts, is longer than ``MAX_DAYS``, or lies outside ``YEARS``.
     """
 
     start: date
     end: date
 
     def __post_init__(self) -> None:
+        if self.start.year not in YEARS or self.end.year not in YEARS:
+            raise ValueError(f"{self.start} to {self.end} lies outside the years {YEARS.start} to {YEARS.stop - 1}")
         if self.end < self.start:
             raise ValueError(f"end_date {self.end} is before start_date {self.start}")
         if self.days > MAX_DAYS:

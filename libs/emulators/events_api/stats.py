@@ -11,7 +11,7 @@ from libs.emulators.events_api.queries import PageRequest
 
 
 class Stats:
-    """Counts of requests; ``served`` counts whole, good pages only."""
+    """Counts of requests; ``served`` counts those that were answered with a whole page."""
 
     def __init__(self) -> None:
         self.reset()
@@ -40,7 +40,7 @@ class Stats:
         self._requests.setdefault(str(page.span), Counter())[page.number] += 1
 
     def served(self, page: PageRequest) -> None:
-        """Count a page that was sent whole."""
+        """Count a request that was answered with a whole page."""
         self._served.setdefault(str(page.span), Counter())[page.number] += 1
 
     def faulted(self, kind: str) -> None:

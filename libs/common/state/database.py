@@ -1,0 +1,99 @@
+"""Running units of work: in a thread, in a transaction, again while it may help, with errors in our own words."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from sqlalchemy import Connection, CursorResult, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from libs.common.clock import Clock
+from libs.common.state.errors import DuplicateKeyError, StateBusyError, StateError, StateUnavailableError
+from libs.common.state.faults import state_error
+from libs.common.state.sqlite import WRITES
+from libs.common.state.tables import Tables
+
+T = TypeVar("T")
+Work = Callable[[Connection], T]
+
+FIRST_PAUSE_SEC = 0.05
+LONGEST_PAUSE_SEC = 5.0
+PASSING: tuple[type[StateError], ...] = (StateUnavailableError, StateBusyError)
+
+
+class Database:
+    """An engine, its threads, and the patience that calls have with it.
+
+    A unit of work is a plain function of a connection that runs in one transaction: committed when it returns, rolled
+    back when it raises. It must be safe to run again, also where the first run's commit succeeded without our hearing
+    of it.
+    """
+
+    def __init__(self, engine: Engine, tables: Tables, *, threads: int, patience_sec: float, clock: Clock) -> None:
+        self.tables = tables
+        self._engine = engine
+        self._writer = engine.execution_options(**{WRITES: True})
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="state")
+        self._patience_sec = patience_sec
+        self._clock = clock
+
+    async def read(self, work: Work[T], *, patient: bool = True) -> T:
+        """Run `work` in a transaction that sees everything committed before it began and writes nothing."""
+        return await self._run(self._engine, work, again=PASSING, patient=patient)
+
+    async def write(self, work: Work[T], *, again_on_duplicate: bool = False) -> T:
+        """Run `work` in a transaction that may write.
+
+        Raises DuplicateKeyError where a unique constraint refused it; with `again_on_duplicate` it runs again instead,
+        and is expected to find what stood in its way.
+        """
+        return await self._run(
+            self._writer, work, again=(*PASSING, DuplicateKeyError) if again_on_duplicate else PASSING
+        )
+
+    async def aclose(self) -> None:
+        """Let running units end, then close all connections."""
+        await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self._engine.dispose)
+
+    async def _run(
+        self, engine: Engine, work: Work[T], *, again: tuple[type[StateError], ...], patient: bool = True
+    ) -> T:
+        deadline = self._clock.monotonic() + (self._patience_sec if patient else 0.0)
+        pause_sec = FIRST_PAUSE_SEC
+        while True:
+            try:
+                return await self._in_thread(engine, work)
+            except again:
+                if self._clock.monotonic() + pause_sec > deadline:
+                    raise
+            await self._clock.sleep(pause_sec * random.uniform(0.5, 1.0))
+            pause_sec = min(pause_sec * 2, LONGEST_PAUSE_SEC)
+
+    async def _in_thread(self, engine: Engine, work: Work[T]) -> T:
+        context = contextvars.copy_context()
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, context.run, _in_transaction, engine, work)
+
+
+def _in_transaction(engine: Engine, work: Work[T]) -> T:
+    try:
+        with engine.begin() as connection:
+            return work(connection)
+    except SQLAlchemyError as error:
+        raise state_error(error) from error
+
+
+def changed(result: CursorResult[object]) -> bool:
+    """Whether a compare-and-set of one row had its effect.
+
+    Raises StateError where the server does not count rows: nothing here would be safe with it.
+    """
+    if result.rowcount not in (0, 1):
+        raise StateError(f"The state database reported {result.rowcount} changed rows where 0 or 1 are possible.")
+    return result.rowcount == 1

@@ -21,6 +21,10 @@ log = logging.getLogger("libs.emulators.events_api")
 STOP_WITHIN_SEC = 2.0
 
 
+class ListenError(Exception):
+    """The address cannot be listened on; the message says which and why."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -29,11 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     given = options.parse(arguments)
     try:
-        source = _source(given)
-    except FileError as error:
+        asyncio.run(_serve(given, _source(given)))
+    except (FileError, ListenError) as error:
         log.error("%s", error)
         return 1
-    asyncio.run(_serve(given, source))
     return 0
 
 
@@ -53,7 +56,10 @@ async def _serve(given: options.Options, source: Source) -> None:
     )
     await runner.setup()
     try:
-        await web.TCPSite(runner, given.host, given.port).start()
+        try:
+            await web.TCPSite(runner, given.host, given.port).start()
+        except OSError as error:
+            raise ListenError(f"cannot listen on {given.host}:{given.port}: {error.strerror}; try --port 0") from error
         host, port = runner.addresses[0][:2]
         ready = {"ready": True, "port": port, "base_url": f"http://{f'[{host}]' if ':' in host else host}:{port}"}
         sys.stdout.write(json.dumps(ready) + "\n")

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
+from urllib.parse import quote
 
 from azure.core import MatchConditions
 from azure.core.credentials_async import AsyncTokenCredential
@@ -39,7 +40,9 @@ def open_adls_lake(
         paths.check_path(prefix)
     own = DefaultAzureCredential() if connection_string is None and credential is None else None
     client = open_client(container, host, connection_string=connection_string, credential=credential or own)
-    return AdlsLake(client, url=f"abfss://{container}@{host}/{prefix}".rstrip("/"), prefix=prefix, credential=own)
+    return AdlsLake(
+        client, url=f"abfss://{container}@{host}/{quote(prefix)}".rstrip("/"), prefix=prefix, credential=own
+    )
 
 
 class AdlsLake:
@@ -55,7 +58,7 @@ class AdlsLake:
 
     @property
     def url(self) -> str:
-        """`abfss://container@account…/prefix`."""
+        """`abfss://container@account…/prefix`, percent-encoded where needed."""
         return self._url
 
     async def put_file(self, local: Path, path: str) -> None:

@@ -1,0 +1,1 @@
+"""The HTTP side: health, counts, faults, and the management of entities in ATOM."""

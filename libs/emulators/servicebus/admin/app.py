@@ -1,0 +1,31 @@
+"""The HTTP application."""
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from ..emulator import Emulator
+from .operations import operations_routes
+
+
+async def start_admin(
+    emulator: Emulator, commit: Callable[[], None], host: str, port: int, cleanup: AsyncExitStack
+) -> int:
+    """Serve HTTP until ``cleanup`` runs; return the port. ``commit`` makes changes durable before they are confirmed."""
+
+    @web.middleware
+    async def commit_first(request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await handler(request)
+        commit()
+        return response
+
+    application = web.Application(middlewares=[commit_first])
+    application.add_routes(operations_routes(emulator))
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    cleanup.push_async_callback(runner.cleanup)
+    site = web.TCPSite(runner, host, port, shutdown_timeout=1.0)
+    await site.start()
+    return int(runner.addresses[0][1])

@@ -1,0 +1,1 @@
+"""AMQP 1.0, server side: type system, frames, connections, sessions and links. Knows nothing of queues."""

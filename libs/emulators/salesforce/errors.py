@@ -19,8 +19,8 @@ class ApiError(Exception):
         self.retry_after_sec = retry_after_sec
 
 
-class BatchError(Exception):
-    """The data of a bulk job cannot be processed at all; the text becomes the job's ``errorMessage``."""
+class JobFailure(Exception):
+    """A bulk job ends as Failed, with this text as its ``errorMessage``; rows not yet applied stay unprocessed."""
 
 
 @dataclass(frozen=True, slots=True)

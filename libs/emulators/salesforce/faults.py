@@ -1,13 +1,15 @@
 """Settable faults: what a test makes the org do wrong, and how often.
 
 A fault is one JSON object with a ``kind``; most have ``times`` (how often it strikes, null meaning always). ``call``
-names the kind of call it strikes (see ``web/app.py``; ``*`` means every one). Counters live in memory only.
+names the kind of call it strikes (``*`` means every one). Counters live in memory only.
 """
 
 from __future__ import annotations
 
 import threading
-from typing import Literal, TypeVar
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -18,85 +20,117 @@ CPU_MESSAGE = "CustomerWeeklyMetricTrigger: System.LimitException: Apex CPU time
 LOCK_MESSAGE = "unable to obtain exclusive access to this record or 1 records"
 
 
-class _Fault(msgspec.Struct, tag_field="kind", kw_only=True, forbid_unknown_fields=True):
-    times: int | None = 1
+CallKind = Literal[
+    "token",
+    "soap_login",
+    "versions",
+    "resources",
+    "limits",
+    "query",
+    "query_more",
+    "sobjects",
+    "describe",
+    "record_read",
+    "record_write",
+    "collections",
+    "job_create",
+    "job_list",
+    "job_upload",
+    "job_state",
+    "job_poll",
+    "job_delete",
+    "job_results",
+]
+"""What a call is for; the routing table gives every address one of these."""
+
+_AnyCall = CallKind | Literal["*"]
+_Times = Annotated[int, msgspec.Meta(ge=1)] | None
+_Seconds = Annotated[float, msgspec.Meta(ge=0)]
+_Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
-class RowLock(_Fault, tag="row_lock", kw_only=True):
+class _Fault(msgspec.Struct, tag_field="kind", kw_only=True, frozen=True, forbid_unknown_fields=True):
+    times: _Times = 1
+
+
+class RowLock(_Fault, tag="row_lock", kw_only=True, frozen=True):
     """Refuse rows with UNABLE_TO_LOCK_ROW: given external ids (``times`` each), or every ``every``-th row."""
 
     external_ids: tuple[str, ...] = ()
-    every: int = 0
+    every: _Count = 0
 
 
-class RowError(_Fault, tag="row_error", kw_only=True):
+class RowError(_Fault, tag="row_error", kw_only=True, frozen=True):
     """Refuse given external ids with any code, by default for ever."""
 
     external_ids: tuple[str, ...]
     code: str
     message: str
     fields: tuple[str, ...] = ()
-    times: int | None = None
+    times: _Times = None
 
 
-class BatchError(_Fault, tag="batch_error", kw_only=True):
+class BatchRefused(_Fault, tag="batch_error", kw_only=True, frozen=True):
     """Refuse all rows of a batch or call with more than ``max_rows`` rows, as an Apex limit does."""
 
-    max_rows: int
+    max_rows: _Count
     code: str = CPU_CODE
     message: str = CPU_MESSAGE
-    times: int | None = None
+    times: _Times = None
 
 
-class JobFailed(_Fault, tag="job_failed", kw_only=True):
+class JobFailed(_Fault, tag="job_failed", kw_only=True, frozen=True):
     """End a bulk job as Failed after ``after_rows`` rows; the rest stays unprocessed."""
 
-    after_rows: int
+    after_rows: _Count
     message: str = "InternalServerError : Unexpected failure; the remaining records were not processed"
 
 
-class SlowJob(_Fault, tag="slow_job", kw_only=True):
+class SlowJob(_Fault, tag="slow_job", kw_only=True, frozen=True):
     """Keep a bulk job InProgress for ``seconds`` before its first row is processed."""
 
-    seconds: float
+    seconds: _Seconds
 
 
-class SessionExpired(_Fault, tag="session_expired", kw_only=True):
+class SessionExpired(_Fault, tag="session_expired", kw_only=True, frozen=True):
     """End all sessions after ``after_calls`` more calls; ``status`` 400 gives the InvalidSessionId variant."""
 
-    after_calls: int = 0
+    after_calls: _Count = 0
     status: Literal[400, 401] = 401
 
 
-class HttpError(_Fault, tag="http_error", kw_only=True):
+class HttpError(_Fault, tag="http_error", kw_only=True, frozen=True):
     """Answer a call with an error instead of doing it."""
 
-    call: str = "*"
+    call: _AnyCall = "*"
     status: int = 503
     code: str = "SERVER_UNAVAILABLE"
     message: str = "The server is temporarily unable to service your request"
     retry_after_sec: int | None = None
 
 
-class DroppedConnection(_Fault, tag="dropped_connection", kw_only=True):
-    """Cut the connection before a call is done, after it is done but unanswered, or in the middle of an upload."""
+class DroppedConnection(_Fault, tag="dropped_connection", kw_only=True, frozen=True):
+    """Cut the connection before a call is done, after it is done but unanswered, or ``during`` an upload or download.
 
-    call: str
+    ``during`` strikes ``job_upload`` and ``job_results`` when ``after_bytes`` have gone over the wire.
+    """
+
+    call: CallKind
     when: Literal["before", "during", "after"] = "before"
-    after_bytes: int = 0
+    after_bytes: _Count = 0
 
 
-class SlowResponse(_Fault, tag="slow_response", kw_only=True):
+class SlowResponse(_Fault, tag="slow_response", kw_only=True, frozen=True):
     """Answer a call only after ``seconds``."""
 
-    seconds: float
-    call: str = "*"
+    seconds: _Seconds
+    call: _AnyCall = "*"
 
 
 Fault = (
     RowLock
     | RowError
-    | BatchError
+    | BatchRefused
     | JobFailed
     | SlowJob
     | SessionExpired
@@ -109,9 +143,19 @@ _decoder = msgspec.json.Decoder(list[Fault] | Fault)
 
 
 def decode_faults(text: str | bytes) -> list[Fault]:
-    """Read one fault or a list of them. Raises msgspec.DecodeError with the place and the fault's fault."""
+    """Read one fault or a list of them. Raises msgspec.DecodeError with the place and what is wrong there."""
     decoded = _decoder.decode(text)
     return decoded if isinstance(decoded, list) else [decoded]
+
+
+@dataclass(slots=True)
+class _Armed:
+    """One fault that is set, and what it has done."""
+
+    fault: Fault
+    left: int | None
+    calls: int = 0
+    tries: dict[str, int] = field(default_factory=dict)
 
 
 class FaultBoard:
@@ -119,63 +163,58 @@ class FaultBoard:
 
     def __init__(self, faults: list[Fault] | None = None) -> None:
         self._lock = threading.Lock()
-        self._faults: list[Fault] = []
+        self._armed: list[_Armed] = []
         self._rows = 0
-        self._tries: dict[tuple[int, str], int] = {}
         self.rows_armed = False
+        """Whether any fault looks at single rows; most runs have none and should not pay for it on every row."""
         self.add(faults or [])
 
     def add(self, faults: list[Fault]) -> None:
         """Set further faults; they strike in the order in which they were set."""
         with self._lock:
-            self._faults.extend(faults)
-            self._arm()
+            self._armed += [_Armed(fault, fault.times) for fault in faults]
+            self._note_row_faults()
 
     def clear(self) -> None:
         """Take all faults away."""
         with self._lock:
-            self._faults.clear()
-            self._tries.clear()
-            self._arm()
+            self._armed.clear()
+            self._rows = 0
+            self._note_row_faults()
 
     def listed(self) -> list[Fault]:
-        """Return the faults that can still strike, with the remaining ``times``."""
+        """Return the faults that are still set, with the ``times`` that are left of each."""
         with self._lock:
-            return list(self._faults)
+            return [msgspec.structs.replace(armed.fault, times=armed.left) for armed in self._armed]
 
     def take(self, kind: type[_Kind], call: str | None = None, *, when: str | None = None) -> _Kind | None:
         """Return the first fault of this kind that applies, and count the strike."""
         with self._lock:
-            for fault in self._faults:
-                if not isinstance(fault, kind):
-                    continue
-                if call is not None and getattr(fault, "call", "*") not in ("*", call):
-                    continue
-                if when is None or getattr(fault, "when", None) == when:
-                    self._strike(fault)
+            for armed, fault in self._of(kind):
+                called = getattr(fault, "call", "*")
+                if (call is None or called in ("*", call)) and (when is None or getattr(fault, "when", None) == when):
+                    self._strike(armed)
                     return fault
         return None
 
     def session_ends(self) -> SessionExpired | None:
         """Count one call towards the session faults; return the fault if the sessions end now."""
         with self._lock:
-            fault = next((one for one in self._faults if isinstance(one, SessionExpired)), None)
-            if fault is None:
-                return None
-            tries = self._tries.get((id(fault), ""), 0)
-            if tries < fault.after_calls:
-                self._tries[(id(fault), "")] = tries + 1
-                return None
-            self._tries.pop((id(fault), ""), None)
-            self._strike(fault)
-            return fault
+            for armed, fault in self._of(SessionExpired):
+                armed.calls += 1
+                if armed.calls <= fault.after_calls:
+                    return None
+                armed.calls = 0
+                self._strike(armed)
+                return fault
+        return None
 
     def batch_failure(self, rows: int) -> RowFailure | None:
         """Return why all of a batch's rows fail, if a fault says so for a batch of this size."""
         with self._lock:
-            for fault in self._faults:
-                if isinstance(fault, BatchError) and rows > fault.max_rows:
-                    self._strike(fault)
+            for armed, fault in self._of(BatchRefused):
+                if rows > fault.max_rows:
+                    self._strike(armed)
                     return RowFailure(fault.code, fault.message)
         return None
 
@@ -183,31 +222,38 @@ class FaultBoard:
         """Return why the row with this external id fails, if a fault says so."""
         with self._lock:
             self._rows += 1
-            for fault in self._faults:
-                if isinstance(fault, RowLock) and fault.every and self._rows % fault.every == 0:
-                    self._strike(fault)
+            for armed, lock in self._of(RowLock):
+                if lock.every and self._rows % lock.every == 0:
+                    self._strike(armed)
                     return RowFailure("UNABLE_TO_LOCK_ROW", LOCK_MESSAGE)
-                if isinstance(fault, RowLock | RowError) and self._strikes_id(fault, external_id):
-                    if isinstance(fault, RowError):
-                        return RowFailure(fault.code, fault.message, fault.fields)
+                if self._strikes_id(armed, lock.external_ids, external_id):
                     return RowFailure("UNABLE_TO_LOCK_ROW", LOCK_MESSAGE)
+            for armed, error in self._of(RowError):
+                if self._strikes_id(armed, error.external_ids, external_id):
+                    return RowFailure(error.code, error.message, error.fields)
         return None
 
-    def _strikes_id(self, fault: RowLock | RowError, external_id: str) -> bool:
-        if external_id not in fault.external_ids:
+    def _of(self, kind: type[_Kind]) -> Iterator[tuple[_Armed, _Kind]]:
+        for armed in list(self._armed):
+            if isinstance(armed.fault, kind):
+                yield armed, armed.fault
+
+    @staticmethod
+    def _strikes_id(armed: _Armed, external_ids: tuple[str, ...], external_id: str) -> bool:
+        """Count one try of a row; ``times`` holds for each external id of its own."""
+        if external_id not in external_ids:
             return False
-        tries = self._tries.get((id(fault), external_id), 0)
-        self._tries[(id(fault), external_id)] = tries + 1
-        return fault.times is None or tries < fault.times
+        tries = armed.tries.get(external_id, 0)
+        armed.tries[external_id] = tries + 1
+        return armed.fault.times is None or tries < armed.fault.times
 
-    def _strike(self, fault: Fault | _Fault) -> None:
-        if fault.times is None:
+    def _strike(self, armed: _Armed) -> None:
+        if armed.left is None:
             return
-        fault.times -= 1
-        if fault.times <= 0:
-            self._faults = [one for one in self._faults if one is not fault]
-            self._arm()
+        armed.left -= 1
+        if armed.left == 0:
+            self._armed.remove(armed)
+            self._note_row_faults()
 
-    def _arm(self) -> None:
-        """Row faults are looked up for every row; most runs have none and should not pay for it."""
-        self.rows_armed = any(isinstance(fault, RowLock | RowError) for fault in self._faults)
+    def _note_row_faults(self) -> None:
+        self.rows_armed = any(isinstance(armed.fault, RowLock | RowError) for armed in self._armed)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from libs.emulators.salesforce.errors import BatchError
+from libs.emulators.salesforce.errors import JobFailure
 
 DELIMITERS = {"COMMA": ",", "TAB": "\t", "SEMICOLON": ";", "PIPE": "|", "CARET": "^", "BACKQUOTE": "`"}
 LINE_ENDINGS = {"LF": "\n", "CRLF": "\r\n"}
@@ -27,7 +27,7 @@ class CsvBatch:
 
 
 class CsvRecords:
-    """The uploaded file of one job; raises BatchError for what Salesforce would refuse as a whole."""
+    """The uploaded file of one job; raises JobFailure for what Salesforce would refuse as a whole."""
 
     def __init__(self, path: Path, *, column_delimiter: str, line_ending: str) -> None:
         self._path = path
@@ -36,7 +36,7 @@ class CsvRecords:
         with path.open("rb") as file:
             first = next(self._raw_records(file, 0), None)
         if first is None:
-            raise BatchError("ClientInputError : The upload holds no header row")
+            raise JobFailure("ClientInputError : The upload holds no header row")
         self._crlf = line_ending == "CRLF"
         if first[1].endswith(b"\n") and first[1].endswith(b"\r\n") != self._crlf:
             raise self._wrong_line_ending()
@@ -61,7 +61,7 @@ class CsvRecords:
         width = len(self.header)
         for row in rows:
             if len(row) != width:
-                raise BatchError(
+                raise JobFailure(
                     f"InvalidBatch : Failed to parse CSV: a record has {len(row)} columns where the header has "
                     f"{width}: {self._delimiter.join(row)[:200]}"
                 )
@@ -78,7 +78,7 @@ class CsvRecords:
             if quotes & 1:
                 pending += line
                 if len(pending) > MAX_RECORD_BYTES:
-                    raise BatchError(
+                    raise JobFailure(
                         "InvalidBatch : Failed to parse CSV: a record is too long or a quote is not closed"
                     )
                 continue
@@ -86,21 +86,21 @@ class CsvRecords:
             pending = b""
             quotes = 0
         if pending:
-            raise BatchError("InvalidBatch : Failed to parse CSV: a quote is not closed")
+            raise JobFailure("InvalidBatch : Failed to parse CSV: a quote is not closed")
 
     def _parse(self, raw: list[bytes]) -> list[list[str]]:
         try:
             return list(csv.reader((record.decode() for record in raw), delimiter=self._delimiter, strict=True))
         except UnicodeDecodeError as error:
-            raise BatchError(
+            raise JobFailure(
                 f"ClientInputError : The data is not UTF-8: {error.reason} at {error.object[:80]!r}"
             ) from error
         except csv.Error as error:
             if "new-line" in str(error):
                 raise self._wrong_line_ending() from error
-            raise BatchError(f"InvalidBatch : Failed to parse CSV: {error}") from error
+            raise JobFailure(f"InvalidBatch : Failed to parse CSV: {error}") from error
 
-    def _wrong_line_ending(self) -> BatchError:
-        return BatchError(
+    def _wrong_line_ending(self) -> JobFailure:
+        return JobFailure(
             f"ClientInputError : LineEnding is invalid on user data. Current LineEnding setting is {self._line_ending}"
         )

@@ -16,7 +16,7 @@ import msgspec
 from libs.emulators.salesforce.bulk.csv_records import CsvBatch, CsvRecords
 from libs.emulators.salesforce.bulk.jobs import Job, JobStore
 from libs.emulators.salesforce.database import Database
-from libs.emulators.salesforce.errors import BatchError, RowFailure, RowRefused
+from libs.emulators.salesforce.errors import JobFailure, RowFailure, RowRefused
 from libs.emulators.salesforce.faults import FaultBoard
 from libs.emulators.salesforce.records import Changes, Incoming, Operation, Outcome, RecordWriter, Saved
 from libs.emulators.salesforce.schema import Field, SObject
@@ -56,7 +56,7 @@ class JobProcessor:
         """Apply the next rows from byte ``offset`` (0 is the start of the file).
 
         Returns the rows applied and the offset after them; no rows means that the file is done or the job was
-        aborted. Raises BatchError if the data cannot be read; no row of this batch is applied then.
+        aborted. Raises JobFailure if the data cannot be read; no row of this batch is applied then.
         """
         started = time.perf_counter()
         batch = self._csv.batch(offset or self._csv.first_record, max_rows)
@@ -82,7 +82,7 @@ class JobProcessor:
     def _column(self, position: int, name: str) -> tuple[Field, Converter]:
         field = self._object.field(name.strip())
         if field is None:
-            raise BatchError(f"InvalidBatch : Field name not found : {name}")
+            raise JobFailure(f"InvalidBatch : Field name not found : {name}")
         return field, from_csv(field, position, self._object.ids)
 
     def _convert(self, row: list[str]) -> Incoming:

@@ -12,9 +12,9 @@ from typing import Literal
 import msgspec
 
 from libs.emulators.salesforce.bulk.csv_records import DELIMITERS, LINE_ENDINGS, CsvRecords
-from libs.emulators.salesforce.bulk.jobs import Job, JobStore
+from libs.emulators.salesforce.bulk.jobs import JOB_COMPLETE, Job, JobStore
 from libs.emulators.salesforce.database import Database
-from libs.emulators.salesforce.errors import BatchError
+from libs.emulators.salesforce.errors import JobFailure
 from libs.emulators.salesforce.schema import SObject
 
 _COPY_BYTES = 1 << 20
@@ -29,13 +29,15 @@ def result_chunks(job: Job, one: SObject, which: ResultSet, *, database: Databas
     path = jobs.upload_path(job.id)
     try:
         records = CsvRecords(path, column_delimiter=job.column_delimiter, line_ending=job.line_ending)
-    except (BatchError, OSError):
+    except (JobFailure, OSError):
         # nothing was readable, so nothing was processed; Salesforce gives back the data as it came
         if which == "unprocessedrecords" and path.exists():
             yield path.read_bytes()
         return
     extra = {"successfulResults": ["sf__Id", "sf__Created"], "failedResults": ["sf__Id", "sf__Error"]}.get(which, [])
     yield _lines(job, [[*extra, *records.header]])
+    if which == "unprocessedrecords" and job.state == JOB_COMPLETE:
+        return
     if which == "unprocessedrecords":
         yield from _unprocessed(job, records, path)
         return

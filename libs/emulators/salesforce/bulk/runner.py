@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from libs.emulators.salesforce.bulk.jobs import FAILED, IN_PROGRESS, JOB_COMPLETE, RUNNING, Job
 from libs.emulators.salesforce.bulk.processing import BATCH_ROWS, JobProcessor
-from libs.emulators.salesforce.errors import BatchError
+from libs.emulators.salesforce.errors import JobFailure
 from libs.emulators.salesforce.faults import JobFailed, SlowJob
 from libs.emulators.salesforce.org import Org
 
@@ -53,7 +53,7 @@ class JobRunner:
     async def _run(self, job: Job) -> None:
         try:
             await self._process(job)
-        except BatchError as error:
+        except JobFailure as error:
             log.info("job %s failed: %s", job.id, error)
             await self._finish(job, FAILED, str(error))
         except Exception as error:
@@ -71,13 +71,13 @@ class JobRunner:
         stop = _Stop(fault.after_rows, fault.message) if fault else None
         processor = await org.write(self._open, job)
         offset, done = job.next_offset, job.processed
-        while True:
+        while offset < (job.upload_bytes or 0):
             room = BATCH_ROWS if stop is None else min(BATCH_ROWS, stop.after_rows - done)
             if stop is not None and room <= 0:
                 await self._finish(job, FAILED, stop.message)
                 return
             if not org.usage.take_batch():
-                raise BatchError("ExceededQuota : ApiBatchItems Limit exceeded.")
+                raise JobFailure("ExceededQuota : ApiBatchItems Limit exceeded.")
             rows, offset = await org.write(processor.process_batch, offset, room)
             if rows == 0:
                 org.usage.return_batch()
@@ -89,7 +89,7 @@ class JobRunner:
         org = self._org
         one = org.schema.find(job.object)
         if one is None:
-            raise BatchError(f"InvalidEntity : Entity '{job.object}' is no longer in the schema")
+            raise JobFailure(f"InvalidEntity : Entity '{job.object}' is no longer in the schema")
         return JobProcessor(job, one, database=org.database, jobs=org.jobs, faults=org.faults, now=org.now)
 
     async def _finish(self, job: Job, state: str, error: str | None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from libs.emulators.salesforce.bulk.runner import JobRunner
+from libs.emulators.salesforce.faults import CallKind
 from libs.emulators.salesforce.org import Org
 from libs.emulators.salesforce.web import bulk, control, login, metadata, records
 from libs.emulators.salesforce.web.gate import Handler, error_bodies, guarded
@@ -19,12 +20,12 @@ _OBJECT = f"{_DATA}/sobjects/{{object}}"
 _COLLECTIONS = f"{_DATA}/composite/sobjects"
 _MAX_BODY_BYTES = 16 * 1024 * 1024
 
-_LOGINS: tuple[tuple[str, str, str, Handler], ...] = (
+_LOGINS: tuple[tuple[str, str, CallKind, Handler], ...] = (
     ("POST", "/services/oauth2/token", "token", login.token),
-    ("POST", "/services/Soap/u/{version}", "soap_login", login.soap_login),
+    ("POST", r"/services/Soap/u/{version:\d+\.\d}", "soap_login", login.soap_login),
     ("GET", "/services/data", "versions", metadata.versions),
 )
-_CALLS: tuple[tuple[str, str, str, Handler], ...] = (
+_CALLS: tuple[tuple[str, str, CallKind, Handler], ...] = (
     ("GET", _DATA, "resources", metadata.resources),
     ("GET", f"{_DATA}/limits", "limits", metadata.limits),
     ("GET", f"{_DATA}/{{resource:query|queryAll}}", "query", metadata.query),
@@ -59,7 +60,7 @@ _CONTROL: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/_emulator/records/{object}", control.records),
 )
 CALL_KINDS = frozenset(kind for _, _, kind, _ in (*_LOGINS, *_CALLS))
-"""Every kind of call that a fault may name."""
+"""The kinds of call that some address has."""
 
 
 def make_app(org: Org, runner: JobRunner, *, public_url: str) -> web.Application:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import msgspec
@@ -17,6 +16,7 @@ from libs.emulators.salesforce.errors import ApiError, not_found
 from libs.emulators.salesforce.faults import DroppedConnection
 from libs.emulators.salesforce.web.gate import cut
 from libs.emulators.salesforce.web.responses import ORG, json_response, read_json, version_base
+from libs.emulators.salesforce.web.streaming import stream
 
 log = logging.getLogger(__name__)
 RUNNER = web.AppKey("runner", JobRunner)
@@ -172,15 +172,5 @@ async def results(request: web.Request) -> web.StreamResponse:
     if job.state not in ENDED:
         raise ApiError(400, "INVALIDJOBSTATE", f"Results are there when the job has ended; its state is {job.state}")
     chunks = result_chunks(job, one, which, database=org.database, jobs=org.jobs)
-    return await stream(request, chunks, content_type="text/csv")
-
-
-async def stream(request: web.Request, chunks: Iterator[bytes], *, content_type: str) -> web.StreamResponse:
-    """Send what a blocking iterator yields, without holding more than one chunk."""
-    org = request.app[ORG]
-    response = web.StreamResponse(headers={"Content-Type": f"{content_type}; charset=UTF-8"})
-    await response.prepare(request)
-    while (chunk := await org.read(next, chunks, None)) is not None:
-        await response.write(chunk)
-    await response.write_eof()
-    return response
+    fault = org.faults.take(DroppedConnection, "job_results", when="during")
+    return await stream(request, chunks, content_type="text/csv", fault=fault)

@@ -14,9 +14,9 @@ from libs.emulators.salesforce.faults import decode_faults
 from libs.emulators.salesforce.org import Org
 from libs.emulators.salesforce.schema import SObject
 from libs.emulators.salesforce.values import json_renderer
-from libs.emulators.salesforce.web.bulk import stream
 from libs.emulators.salesforce.web.metadata import sobject
 from libs.emulators.salesforce.web.responses import ORG, json_response
+from libs.emulators.salesforce.web.streaming import stream
 
 _ROWS = 2_000
 

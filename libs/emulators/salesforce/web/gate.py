@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from libs.emulators.salesforce.errors import ApiError, not_found
-from libs.emulators.salesforce.faults import DroppedConnection, HttpError, SlowResponse
+from libs.emulators.salesforce.faults import CallKind, DroppedConnection, HttpError, SlowResponse
 from libs.emulators.salesforce.org import Org
 from libs.emulators.salesforce.web.responses import ORG, error_response
 
@@ -28,12 +28,13 @@ def cut(request: web.Request) -> ConnectionCut:
     return ConnectionCut()
 
 
-def guarded(call: str, handler: Handler, *, session: bool = True) -> Handler:
+def guarded(call: CallKind, handler: Handler, *, session: bool = True) -> Handler:
     """Wrap the handler of one kind of call; ``session`` False for logins, which need none and count for no limit."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         org = request.app[ORG]
         org.calls[call] += 1
+        log.debug("%s: %s %s", call, request.method, request.path)
         await _strike_before(org, request, call)
         if session:
             await _admit(org, request)
@@ -45,7 +46,7 @@ def guarded(call: str, handler: Handler, *, session: bool = True) -> Handler:
     return handle
 
 
-async def _strike_before(org: Org, request: web.Request, call: str) -> None:
+async def _strike_before(org: Org, request: web.Request, call: CallKind) -> None:
     slow = org.faults.take(SlowResponse, call)
     if slow is not None:
         await asyncio.sleep(slow.seconds)

@@ -100,7 +100,7 @@ def _soap_credentials(body: bytes) -> tuple[str, str]:
     try:
         login = ElementTree.fromstring(body).find(f".//{_PARTNER}login")
     except ElementTree.ParseError as error:
-        raise LoginRefused("MALFORMED_QUERY", f"The envelope is no XML: {error}") from error
+        raise LoginRefused("UNKNOWN_EXCEPTION", f"The envelope is no XML: {error}") from error
     if login is None:
         raise LoginRefused("INVALID_OPERATION", "Only login() is spoken here")
     return login.findtext(f"{_PARTNER}username", ""), login.findtext(f"{_PARTNER}password", "")

@@ -45,8 +45,8 @@ class Options:
 async def serve(options: Options, stop: asyncio.Event, announce: Callable[[Ready], None]) -> None:
     """Run until ``stop`` is set; call ``announce`` when clients may come.
 
-    Raises TopologyError for entities that cannot be had, StorageError when the data directory cannot be used, now or later, and OSError
-    when a port is taken.
+    Raises TopologyError for entities that cannot be had, StorageError when the data directory cannot be used, now or
+    later, and OSError when a port is taken.
     """
     stopped = asyncio.ensure_future(stop.wait())
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -87,12 +87,11 @@ def _nothing_to_commit() -> None:
 
 async def _stop_listening(listener: asyncio.Server, emulator: Emulator) -> None:
     listener.close()
-    for connection in list(emulator.connections):
+    connections = list(emulator.connections)
+    for connection in connections:
         connection.close()
-    # The transports close on the next turns of the loop.
-    deadline = asyncio.get_running_loop().time() + _CLOSE_TIMEOUT_SEC
-    while emulator.connections and asyncio.get_running_loop().time() < deadline:
-        await asyncio.sleep(0.01)
+    if connections:
+        await asyncio.wait([connection.closed for connection in connections], timeout=_CLOSE_TIMEOUT_SEC)
     emulator.drop_connections()
 
 

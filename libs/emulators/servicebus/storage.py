@@ -1,7 +1,8 @@
 """Durability: the broker's journal in an SQLite file, and the way back from the file into the broker.
 
-Changes collect in one transaction for each turn of the event loop. ``commit`` ends it, and runs before anything is sent to a client, so
-what a client was told survives the death of the process. (It need not survive the loss of power: the file is not synced each time.)
+Changes collect in one transaction for each turn of the event loop. ``commit`` ends it, and runs before anything is
+sent to a client, so what a client was told survives the death of the process. (It need not survive the loss of power:
+the file is not synced each time.)
 """
 
 import asyncio
@@ -23,7 +24,9 @@ log = logging.getLogger(__name__)
 
 _FORMAT = 1
 _SCHEMA = """
-create table entity (key text primary key, path text not null, kind text not null, description blob not null) without rowid;
+create table entity (
+    key text primary key, path text not null, kind text not null, description blob not null
+) without rowid;
 create table message (
     queue text not null, sequence_number integer not null, state integer not null, delivery_count integer not null,
     enqueued_ms integer not null, expires_ms integer, enqueued_sequence_number integer, content blob not null,
@@ -164,7 +167,10 @@ class SqliteJournal:
     # The way back
 
     def restore(self, namespace: Namespace) -> None:
-        """Make the entities and messages of the file again in an empty namespace. Raises StorageError when the file is damaged."""
+        """Make the entities and messages of the file again in an empty namespace.
+
+        Raises StorageError when the file is damaged.
+        """
         try:
             entities = self._database.execute("select path, kind, description from entity").fetchall()
             for path, kind, description in sorted(entities, key=lambda row: (row[1] == "subscription", row[0])):
@@ -202,8 +208,8 @@ class SqliteJournal:
         messages = [
             _message(*row)
             for row in self._database.execute(
-                "select sequence_number, state, delivery_count, enqueued_ms, expires_ms, enqueued_sequence_number, content "
-                "from message where queue = ? order by sequence_number",
+                "select sequence_number, state, delivery_count, enqueued_ms, expires_ms, enqueued_sequence_number, "
+                "content from message where queue = ? order by sequence_number",
                 (key,),
             )
         ]

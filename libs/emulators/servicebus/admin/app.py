@@ -7,13 +7,17 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from ..emulator import Emulator
+from .management import ManagementApi
 from .operations import operations_routes
 
 
 async def start_admin(
     emulator: Emulator, commit: Callable[[], None], host: str, port: int, cleanup: AsyncExitStack
 ) -> int:
-    """Serve HTTP until ``cleanup`` runs; return the port. ``commit`` makes changes durable before they are confirmed."""
+    """Serve HTTP until ``cleanup`` runs.
+
+    Return the port. ``commit`` makes changes durable before they are confirmed.
+    """
 
     @web.middleware
     async def commit_first(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -23,6 +27,8 @@ async def start_admin(
 
     application = web.Application(middlewares=[commit_first])
     application.add_routes(operations_routes(emulator))
+    # Last, because it takes every other path: the names of entities are paths.
+    application.router.add_route("*", "/{path:.*}", ManagementApi(emulator.namespace).handle)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     cleanup.push_async_callback(runner.cleanup)

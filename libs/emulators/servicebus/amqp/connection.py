@@ -28,8 +28,9 @@ class _Expecting(Enum):
 class Connection(asyncio.Protocol):
     """One client.
 
-    ``before_flush`` runs before anything is written to the network, once per turn of the event loop: what it makes durable is
-    durable before the client hears of it. When it raises, nothing is written and the connection is aborted.
+    ``before_flush`` runs before anything is written to the network, once per turn of the event loop: what it makes
+    durable is durable before the client hears of it. When it raises, nothing is written and the connection is
+    aborted.
     """
 
     def __init__(self, router: Router, connections: set["Connection"], before_flush: Callable[[], None]) -> None:
@@ -43,17 +44,20 @@ class Connection(asyncio.Protocol):
         self._sessions: dict[int, Session] = {}
         self._heartbeat: asyncio.TimerHandle | None = None
         self.remote_max_frame_size = _SMALLEST_FRAME_SIZE
+        self.closed: asyncio.Future[None]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start; part of asyncio.Protocol."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._loop = asyncio.get_running_loop()
+        self.closed = self._loop.create_future()
         self._connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop; part of asyncio.Protocol."""
         self._connections.discard(self)
+        self.closed.set_result(None)
         if self._heartbeat is not None:
             self._heartbeat.cancel()
         for session in self._sessions.values():

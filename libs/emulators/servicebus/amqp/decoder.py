@@ -1,4 +1,7 @@
-"""Octets to values. One function per format code, looked up in a table of 256: this is the hottest code of the emulator."""
+"""Octets to values.
+
+One function per format code, looked up in a table of 256: this is the hottest code of the emulator.
+"""
 
 import struct
 import uuid
@@ -45,7 +48,10 @@ def decode_value(buffer: bytes, position: int = 0) -> tuple[Any, int]:
 
 
 def end_of_value(buffer: bytes, position: int) -> int:
-    """Return the position after the value at ``position`` without decoding its content. Raises DecodeError when it is cut short."""
+    """Return the position after the value at ``position`` without decoding its content.
+
+    Raises DecodeError when it is cut short.
+    """
     try:
         end = _skip(buffer, position)
     except (IndexError, struct.error, RecursionError) as error:
@@ -154,7 +160,8 @@ def _elements(buffer: bytes, position: int, count: int, end: int) -> tuple[Array
 
 
 _ELEMENT_TYPES: dict[int, type] = {
-    0x98: uuid.UUID, 0x81: Long, 0x55: Long, 0x83: Timestamp, 0xA3: Symbol, 0xB3: Symbol, 0xA1: str, 0xB1: str, 0xA0: bytes, 0xB0: bytes,
+    0x98: uuid.UUID, 0x81: Long, 0x55: Long, 0x83: Timestamp,
+    0xA3: Symbol, 0xB3: Symbol, 0xA1: str, 0xB1: str, 0xA0: bytes, 0xB0: bytes,
 }  # fmt: skip
 
 

@@ -15,7 +15,10 @@ DEAD_LETTER = "com.microsoft:dead-letter"
 
 
 class AmqpError(Exception):
-    """A failure that the peer is told about: ``condition`` is an AMQP error symbol, ``description`` the sentence for people."""
+    """A failure that the peer is told about.
+
+    ``condition`` is an AMQP error symbol, ``description`` the sentence for people.
+    """
 
     def __init__(self, condition: str, description: str) -> None:
         super().__init__(f"{condition}: {description}")

@@ -32,7 +32,10 @@ class Source(Protocol):
         """React to new credit: send, if there is something to send."""
 
     def settle(self, delivery: Any, outcome: Any) -> Encoded:
-        """Apply the client's outcome to a delivery; return the outcome to echo. Raises AmqpError when it cannot be applied."""
+        """Apply the client's outcome to a delivery.
+
+        Return the outcome to echo. Raises AmqpError when it cannot be applied.
+        """
 
     def closed(self) -> None:
         """Forget the link; deliveries stay locked until their lock expires."""
@@ -113,12 +116,10 @@ class IncomingLink(Link):
             self.grant_credit()
 
     def _outcome(self, message: bytes, size: int, message_format: int) -> Encoded:
+        if size > self.max_message_size:
+            description = f"The message has {size} bytes; the limit on this link is {self.max_message_size}."
+            return p.rejected_outcome(MESSAGE_SIZE_EXCEEDED, description)
         try:
-            if size > self.max_message_size:
-                raise AmqpError(
-                    MESSAGE_SIZE_EXCEEDED,
-                    f"The message has {size} bytes; the limit on this link is {self.max_message_size}.",
-                )
             assert self.sink is not None  # the router sets it before the link is confirmed
             self.sink.accept(message, message_format)
         except AmqpError as error:
@@ -152,7 +153,7 @@ class OutgoingLink(Link):
             self.session.send_flow(self)
 
     def send(self, message: bytes, tag: bytes, *, delivery: Any = None) -> None:
-        """Send a message: unsettled with ``delivery`` as the reference that its outcome comes back with, settled without one."""
+        """Send a message: settled or, with ``delivery``, unsettled; the outcome comes back with that reference."""
         self.credit -= 1
         self.delivery_count += 1
         self.session.send_message(self, message, tag, delivery)

@@ -1,4 +1,4 @@
-"""The bodies of frames: AMQP performatives and SASL frames (parts 2.7 and 5.3.3 of the specification), and delivery outcomes (part 3.4).
+"""The bodies of frames: AMQP performatives, SASL frames, delivery outcomes (parts 2.7, 5.3.3 and 3.4).
 
 Fields are plain numbers and strings here; the wire type of each stands once in ``_SCHEMA``.
 """
@@ -166,7 +166,8 @@ _SCHEMA: dict[type, tuple[int, tuple[_FieldEncoder, ...]]] = {
     Begin: (0x11, (enc.ushort, _uint, _uint, _uint, _uint, _any, _any, _properties)),
     Attach: (
         0x12,
-        (enc.string, _uint, _bool, enc.ubyte, enc.ubyte, _any, _any, _any, _bool, _uint, enc.ulong, _any, _any, _properties),
+        (enc.string, _uint, _bool, enc.ubyte, enc.ubyte, _any, _any)
+        + (_any, _bool, _uint, enc.ulong, _any, _any, _properties),
     ),
     Flow: (0x13, (_uint, _uint, _uint, _uint, _uint, _uint, _uint, _uint, _bool, _bool, _properties)),
     Transfer: (0x14, (_uint, _uint, enc.binary, _uint, _bool, _bool, enc.ubyte, _any, _bool, _bool, _bool)),
@@ -213,7 +214,10 @@ RECEIVED, ACCEPTED, REJECTED, RELEASED, MODIFIED = 0x23, 0x24, 0x25, 0x26, 0x27
 
 
 def error(condition: str, description: str) -> Encoded:
-    """Encode an error. All three fields are there, because the SDK indexes them; without ``info`` it hangs on a rejected send."""
+    """Encode an error.
+
+    All three fields are there, because the SDK indexes them; without ``info`` it hangs on a rejected send.
+    """
     items = [enc.symbol(condition), enc.string(description), NULL]
     return Encoded(enc.described(ERROR, enc.compound(0xC0, items)))
 

@@ -5,7 +5,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import performatives as p
-from .errors import NOT_IMPLEMENTED, AmqpError
+from .errors import NOT_ALLOWED, NOT_IMPLEMENTED, AmqpError
 from .frames import TRANSFER_OVERHEAD, encode_frame
 from .link import IncomingLink, Link, OutgoingLink
 from .types import Described
@@ -101,7 +101,7 @@ class Session:
             case p.Detach():
                 self._detach(performative)
             case _:
-                raise AmqpError("amqp:not-allowed", f"{type(performative).__name__} does not belong in a session")
+                raise AmqpError(NOT_ALLOWED, f"{type(performative).__name__} does not belong in a session")
 
     def end(self) -> None:
         """Close every link; the client ended the session or is gone."""
@@ -123,8 +123,7 @@ class Session:
         address = str(p.fields_of(terminus, kind, 1)[0] or "")
         link = (IncomingLink if incoming else OutgoingLink)(self, attach, address)
         try:
-            if isinstance(terminus, Described) and terminus.descriptor == p.COORDINATOR:
-                raise AmqpError(NOT_IMPLEMENTED, "Transactions are not supported by this emulator.")
+            _refuse_transactions(terminus)
             if isinstance(link, IncomingLink):
                 self._router.attach_incoming(link)
             else:
@@ -197,3 +196,8 @@ class Session:
             if not disposition.settled:
                 # One frame for each delivery: the SDK waits for its own and does not understand ranges.
                 self.send(p.Disposition(False, delivery_id, delivery_id, True, echo))
+
+
+def _refuse_transactions(terminus: Any) -> None:
+    if isinstance(terminus, Described) and terminus.descriptor == p.COORDINATOR:
+        raise AmqpError(NOT_IMPLEMENTED, "Transactions are not supported by this emulator.")

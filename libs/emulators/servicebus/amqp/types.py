@@ -1,7 +1,8 @@
 """AMQP 1.0 types that Python has no type of its own for (part 1 of the OASIS specification).
 
-Values decode to the narrowest class below or to the Python built-in: null → None, boolean → bool, int → int, double → float, string → str,
-binary → bytes, uuid → uuid.UUID, list → list, map → dict. Encoding goes by the exact class, so a value keeps its wire type on the way through.
+Values decode to the narrowest class below or to the Python built-in: null to None, boolean to bool, int to int, double
+to float, string to str, binary to bytes, uuid to uuid.UUID, list to list, map to dict. Encoding goes by the exact
+class, so a value keeps its wire type on the way through.
 """
 
 from collections.abc import Sequence
@@ -88,7 +89,10 @@ class Described(NamedTuple):
 
 
 class Array(list[Any]):
-    """Elements of one AMQP type. ``element_type`` is a class of this module or a built-in; it must be given when the array is empty."""
+    """Elements of one AMQP type.
+
+    ``element_type`` is a class of this module or a built-in; it must be given when the array is empty.
+    """
 
     def __init__(self, items: Sequence[Any] = (), element_type: type | None = None) -> None:
         super().__init__(items)

@@ -18,7 +18,10 @@ class DuplicateHistory:
         self._in_order: deque[tuple[int, str]] = deque()
 
     def is_duplicate(self, message_id: Any, window_ms: int) -> bool:
-        """Tell whether the id was seen within the window; remember it if not. A message without an id is never a duplicate."""
+        """Tell whether the id was seen within the window.
+
+        Remember it if not. A message without an id is never a duplicate.
+        """
         if message_id is None:
             return False
         now_ms = self._scheduler.now_ms()

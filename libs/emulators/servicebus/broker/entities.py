@@ -53,7 +53,10 @@ class Queue(_Inbox):
         self._scheduler = scheduler
 
     def publish(self, message: Message) -> int | None:
-        """Take a message, to be delivered at its scheduled time if it has one; return its sequence number, None for a duplicate."""
+        """Take a message, to be delivered at its scheduled time if it has one.
+
+        Return its sequence number, None for a duplicate.
+        """
         if self.settings.detects_duplicates and self.duplicates.is_duplicate(
             message.message_id, self.settings.duplicate_window_ms
         ):
@@ -133,7 +136,10 @@ class Topic:
         return len(self._scheduled)
 
     def publish(self, message: Message) -> int | None:
-        """Take a message, to be handed out at its scheduled time if it has one; return its sequence number, None for a duplicate."""
+        """Take a message, to be handed out at its scheduled time if it has one.
+
+        Return its sequence number, None for a duplicate.
+        """
         if self.settings.detects_duplicates and self.duplicates.is_duplicate(
             message.message_id, self.settings.duplicate_window_ms
         ):

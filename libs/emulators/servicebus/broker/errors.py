@@ -30,7 +30,8 @@ class LockLostError(AmqpError):
     def __init__(self) -> None:
         super().__init__(
             MESSAGE_LOCK_LOST,
-            "The lock supplied is invalid. Either the lock expired, or the message has already been removed from the queue.",
+            "The lock supplied is invalid. Either the lock expired, or the message has already been removed from the "
+            "queue.",
         )
 
 

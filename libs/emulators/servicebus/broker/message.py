@@ -1,7 +1,7 @@
 """A message as the broker keeps it: its sections as they came, and beside them what the broker knows about it.
 
-Only the header, the annotations and, when a rule or duplicate detection asks, the properties are decoded. Everything else is handed on
-octet for octet.
+Only the header, the annotations and, when a rule or duplicate detection asks, the properties are decoded. Everything
+else is handed on octet for octet.
 """
 
 import copy
@@ -115,7 +115,10 @@ class Message:
 
     @property
     def properties(self) -> list[Any]:
-        """The fields of the properties section, in the order of the AMQP specification (part 3.2.4); all None without the section."""
+        """The fields of the properties section, in the order of the AMQP specification (part 3.2.4).
+
+        All None without the section.
+        """
         if self._properties is None:
             fields: list[Any] = []
             if self._properties_section:
@@ -134,7 +137,7 @@ class Message:
         return self._application_properties
 
     def _check_properties(self) -> None:
-        # Decoded now, so that a malformed message is refused when it is sent and does not fail when it is due or matched.
+        # Decoded now: a malformed message is refused when it is sent, and does not fail when it is due or matched.
         _ = self.properties, self.application_properties
 
     def forget_decoded(self) -> None:

@@ -102,7 +102,10 @@ class Namespace:
         settings: SubscriptionSettings,
         rules: Sequence[RuleDescription] = (RuleDescription(DEFAULT_RULE),),
     ) -> Subscription:
-        """Create a subscription, with a rule that matches everything unless others are given. Raises EntityExistsError."""
+        """Create a subscription, with a rule that matches everything unless others are given.
+
+        Raises EntityExistsError.
+        """
         topic = self.topics.get(topic_name.lower())
         if topic is None:
             raise EntityNotFoundError(topic_name)

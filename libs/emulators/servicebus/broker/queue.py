@@ -39,7 +39,10 @@ class Consumer(Protocol):
 
 
 class MessageQueue:
-    """One queue of messages. ``dead_letters`` is None for a dead-letter queue: nothing expires or is counted out there."""
+    """One queue of messages.
+
+    ``dead_letters`` is None for a dead-letter queue: nothing expires or is counted out there.
+    """
 
     def __init__(
         self,
@@ -258,7 +261,10 @@ class MessageQueue:
         self.dead_letters.enqueue(dead)
 
     def _expire_if_due(self, message: Message) -> bool:
-        """Remove or dead-letter an expired message. One that is locked or deferred stays until it is neither, as in Azure."""
+        """Remove or dead-letter an expired message.
+
+        One that is locked or deferred stays until it is neither, as in Azure.
+        """
         if not self._is_due(message) or message.lock_token is not None or message.state is not MessageState.ACTIVE:
             return False
         self._expire(message)

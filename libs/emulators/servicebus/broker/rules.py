@@ -16,8 +16,8 @@ FilterValue = str | bool | int | float
 
 # Positions in the properties section. "subject" is the AMQP name of what Service Bus called label first.
 _SYSTEM_PROPERTIES = {
-    "messageid": 0, "to": 2, "label": 3, "subject": 3, "replyto": 4, "correlationid": 5, "contenttype": 6, "sessionid": 10,
-    "replytosessionid": 12,
+    "messageid": 0, "to": 2, "label": 3, "subject": 3, "replyto": 4, "correlationid": 5, "contenttype": 6,
+    "sessionid": 10, "replytosessionid": 12,
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Settings of entities, with the bounds of Azure Service Bus (service-bus-quotas and the entity properties of its REST API)."""
+"""Settings of entities, with the bounds of Azure Service Bus (its quotas, and the properties in its REST API)."""
 
 import re
 from typing import Self
@@ -19,7 +19,10 @@ _RULE_NAME = re.compile(r"[A-Za-z0-9._$-]+")
 
 
 class DeliverySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How messages are handed out. Durations in milliseconds; ``default_ttl_ms`` None means that messages do not expire."""
+    """How messages are handed out.
+
+    Durations in milliseconds; ``default_ttl_ms`` None means that messages do not expire.
+    """
 
     lock_duration_ms: int = MINUTE_MS
     max_delivery_count: int = 10
@@ -72,8 +75,8 @@ def check_entity_name(name: str) -> None:
     segments = name.lower().split("/")
     if len(name) > 260 or not _NAME.fullmatch(name) or "" in segments or "subscriptions" in segments:
         raise InvalidEntityError(
-            f"'{name}' cannot name a queue or topic: up to 260 letters, digits, '.', '-', '_', '~' and '/' between segments, "
-            "starting and ending with a letter or digit, no segment 'subscriptions'."
+            f"'{name}' cannot name a queue or topic: up to 260 letters, digits, '.', '-', '_', '~', and '/' between "
+            "segments, starting and ending with a letter or digit, no segment 'subscriptions'."
         )
 
 

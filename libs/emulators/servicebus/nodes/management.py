@@ -1,7 +1,7 @@
 """The node ``<entity>/$management``: peeking, locks, schedules, deferred messages, settlement without a link.
 
-Requests and responses: "AMQP 1.0 in Azure Service Bus: request-response-based operations" in the Azure documentation. Entity management
-is not here but in ATOM over HTTP.
+Requests and responses: "AMQP 1.0 in Azure Service Bus: request-response-based operations" in the Azure documentation.
+Entity management is not here but in ATOM over HTTP.
 """
 
 import uuid
@@ -44,10 +44,7 @@ class ManagementNode(RequestNode):
         operation = str(request.application_properties.get("operation", ""))
         value = None
         try:
-            handler = self._operations.get(operation.removeprefix(_VENDOR))
-            if handler is None:
-                raise AmqpError(NOT_IMPLEMENTED, f"The operation '{operation}' is not supported by this emulator.")
-            status, value = handler(_body_of(request))
+            status, value = self._operation(operation)(_body_of(request))
             properties: dict[str, Any] = {"statusCode": status, "statusDescription": "OK"}
         except AmqpError as error:
             properties = {
@@ -64,6 +61,12 @@ class ManagementNode(RequestNode):
         if _TRACKING_ID in request.application_properties:
             properties[_TRACKING_ID] = request.application_properties[_TRACKING_ID]
         return properties, value
+
+    def _operation(self, name: str) -> Callable[[dict[str, Any]], _Answer]:
+        operation = self._operations.get(name.removeprefix(_VENDOR))
+        if operation is None:
+            raise AmqpError(NOT_IMPLEMENTED, f"The operation '{name}' is not supported by this emulator.")
+        return operation
 
     def _peek(self, body: dict[str, Any]) -> _Answer:
         queue = self._namespace.origin(self._path)

@@ -1,4 +1,4 @@
-"""Request and response over a pair of links: the client sends to a node and receives the answers from the same address."""
+"""Request and response over two links: the client sends to a node and receives from the same address."""
 
 import uuid
 from collections import deque
@@ -14,7 +14,10 @@ _CORRELATION_ID = 5
 
 
 class RequestNode:
-    """Answers requests in the order in which they come. It is the sink of the request link and the source of the response link."""
+    """Answers requests in the order in which they come.
+
+    It is the sink of the request link and the source of the response link.
+    """
 
     def __init__(self) -> None:
         self._responses: deque[bytes] = deque()

@@ -39,7 +39,10 @@ class NamespaceRouter:
         link.properties = {"com.microsoft:max-message-batch-size": MAX_MESSAGE_BYTES}
 
     def attach_outgoing(self, link: OutgoingLink) -> None:
-        """Set the source of a link from an address. Raises AmqpError when there is no such entity, or for a session receiver."""
+        """Set the source of a link from an address.
+
+        Raises AmqpError when there is no such entity, or for a session receiver.
+        """
         path = path_of(link.address)
         node = self._request_node(link.session, path)
         if node is not None:

@@ -5,7 +5,10 @@ from ..broker.namespace import Namespace
 
 
 class EntitySink:
-    """Publishes what comes to the queue or topic at ``path``, which is looked up each time: it may be deleted or made anew."""
+    """Publishes what comes to the queue or topic at ``path``.
+
+    The entity is looked up each time: it may be deleted, or made anew.
+    """
 
     def __init__(self, namespace: Namespace, path: str) -> None:
         self._namespace = namespace

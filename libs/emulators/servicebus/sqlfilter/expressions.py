@@ -1,7 +1,8 @@
 """The parts of a parsed filter, each of which can be evaluated against a message.
 
-Unknown is None: the value of a property that is absent or null, and of every operator that meets it, except where the truth tables of
-the documentation say otherwise. An operator between types that do not go together is unknown, too; a filter matches when it is True.
+Unknown is None: the value of a property that is absent or null, and of every operator that meets it, except where the
+truth tables of the documentation say otherwise. An operator between types that do not go together is unknown, too; a
+filter matches when it is True.
 """
 
 import operator

@@ -33,8 +33,9 @@ def parse(
 ) -> Condition:
     """Parse a filter.
 
-    ``system_properties`` are the names after ``sys.`` that there are, in lower case; ``parameters`` the values of names such as ``@id``.
-    Raises SqlSyntaxError for text that is no condition, an unknown system property, or a parameter without a value.
+    ``system_properties`` are the names after ``sys.`` that there are, in lower case; ``parameters`` the values of
+    names such as ``@id``. Raises SqlSyntaxError for text that is no condition, an unknown system property, or a
+    parameter without a value.
     """
     if len(text) > MAX_LENGTH:
         raise SqlSyntaxError(f"a filter may have {MAX_LENGTH} characters; it goes on", text, MAX_LENGTH)
@@ -180,7 +181,7 @@ class _Parser:
                 return self._function()
             case Kind.NAME, _:
                 return self._property()
-        self._fail("expected a property, a constant or '('")
+        return self._fail("expected a property, a constant or '('")
 
     def _function(self) -> e.Expression:
         token = self._token

@@ -1,0 +1,1 @@
+"""The validator: raw pages in, valid and rejected records out, part by part."""

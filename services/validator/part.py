@@ -1,0 +1,160 @@
+"""One part: pages in, tables of valid events and of rejects out, every record in exactly one of them. Pure."""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from libs.common.events.pages import PageError, split_page
+from libs.common.events.schema import EVENT_SCHEMA, REJECT_SCHEMA
+from libs.common.week import Week
+from services.validator.columns import RECORD_SCHEMA, judge_columns
+from services.validator.decoding import PageDecoder
+from services.validator.record import Event, Fault, judge
+from services.validator.values import read_json
+
+BATCH_RECORDS: Final = 8_192
+"""Records judged together at least: enough that the cost of a column's rule is its values', few enough for a cache."""
+
+
+class Reject(NamedTuple):
+    """A row of REJECT_SCHEMA."""
+
+    page: int
+    position: int
+    reject_code: str
+    field: str | None
+    message: str
+    raw: str
+
+
+@dataclass(slots=True)
+class PartReport:
+    """What became of a part's records."""
+
+    valid: int = 0
+    rejected: int = 0
+    """Records; a page that is refused as a whole counts as one."""
+    reject_counts: Counter[str] = field(default_factory=Counter)
+    unknown_fields: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Field outside the contract → JSON type → records."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    number: int
+    body: bytes
+    first: int
+    """The place of its first record in the batch."""
+
+
+class PartJudge:
+    """Feed it the pages in order, take what `flush` gives."""
+
+    def __init__(self, week: Week, ingested_at: datetime) -> None:
+        self._constants = (week.start, week.end, ingested_at)
+        self._decoder = PageDecoder()
+        self._report = PartReport()
+        self._pages: list[_Page] = []
+        self._records: list[Any] = []
+        self._rejects: list[Reject] = []
+
+    @property
+    def report(self) -> PartReport:
+        """Counts of all that was flushed."""
+        drift = {name: dict(sorted(types.items())) for name, types in self._decoder.unknown.items() if types}
+        self._report.unknown_fields = dict(sorted(drift.items()))
+        return self._report
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is time to flush."""
+        return len(self._records) >= BATCH_RECORDS
+
+    def add_page(self, number: int, body: bytes) -> None:
+        """Take up one page; one without readable records becomes a reject of its own (position -1)."""
+        try:
+            records = self._decoder.decode(body)
+        except PageError as error:
+            self._rejects.append(Reject(number, -1, error.code, None, str(error), _readable(body)))
+            return
+        self._pages.append(_Page(number, body, len(self._records)))
+        self._records.extend(records)
+
+    def flush(self) -> tuple[Any, Any]:
+        """Judge the pages taken up since the last flush: a table of EVENT_SCHEMA, a table of REJECT_SCHEMA.
+
+        Both in the order of the source.
+        """
+        table, certain = judge_columns(self._records)
+        doubtful = pc.indices_nonzero(pc.invert(certain)).to_pylist()
+        valid = table
+        if doubtful:
+            rows, events = self._judge_one_by_one(doubtful)
+            valid = _merge(table.filter(certain), pc.indices_nonzero(certain), events, rows)
+        rejects = sorted(self._rejects, key=lambda reject: (reject.page, reject.position))
+        self._report.valid += valid.num_rows
+        self._report.rejected += len(rejects)
+        self._report.reject_counts.update(reject.reject_code for reject in rejects)
+        self._pages, self._records, self._rejects = [], [], []
+        return self._with_batch(valid), _table(rejects, REJECT_SCHEMA)
+
+    def _judge_one_by_one(self, rows: list[int]) -> tuple[list[int], list[Event]]:
+        valid_rows, events = [], []
+        for row, page, position, text in self._texts(rows):
+            verdict = judge(read_json(text))
+            if isinstance(verdict, Fault):
+                self._rejects.append(
+                    Reject(page, position, verdict.code, verdict.field, verdict.message, _readable(text))
+                )
+            else:
+                valid_rows.append(row)
+                events.append(verdict)
+        return valid_rows, events
+
+    def _texts(self, rows: list[int]) -> Iterator[tuple[int, int, int, bytes]]:
+        """(row, page number, position in the page, JSON text) of rows given in ascending order."""
+        firsts = [page.first for page in self._pages]
+        known, texts = -1, list[bytes]()
+        for row in rows:
+            index = bisect_right(firsts, row) - 1
+            page = self._pages[index]
+            if index != known:
+                known, texts = index, split_page(page.body)
+            yield row, page.number, row - page.first, texts[row - page.first]
+
+    def _with_batch(self, valid: Any) -> Any:
+        constants = [
+            pa.repeat(pa.scalar(value, EVENT_SCHEMA.field(name).type), valid.num_rows)
+            for name, value in zip(_BATCH_COLUMNS, self._constants, strict=True)
+        ]
+        return pa.Table.from_arrays([*valid.columns, *constants], schema=EVENT_SCHEMA)
+
+
+_BATCH_COLUMNS: Final = EVENT_SCHEMA.names[len(RECORD_SCHEMA) :]
+
+
+def _merge(table: Any, rows: Any, events: list[Event], event_rows: list[int]) -> Any:
+    """Put `events` among the rows of `table`, ordered by the row numbers of both."""
+    if not events:
+        return table
+    both = pa.concat_tables([table, _table(events, RECORD_SCHEMA)])
+    places = pa.concat_arrays([rows.cast(pa.uint64()), pa.array(event_rows, pa.uint64())])
+    return both.take(pc.array_sort_indices(places))
+
+
+def _table(rows: list[Any], schema: Any) -> Any:
+    columns = zip(*rows, strict=True) if rows else [()] * len(schema)
+    return pa.Table.from_arrays(
+        [pa.array(column, kind.type) for column, kind in zip(columns, schema, strict=True)], schema=schema
+    )
+
+
+def _readable(text: bytes) -> str:
+    """JSON text as it came; bytes that are not UTF-8, and so no JSON, as `\\xNN`."""
+    return bytes(text).decode("utf-8", "backslashreplace")

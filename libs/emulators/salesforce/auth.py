@@ -48,7 +48,7 @@ class Authenticator:
         self._database = database
         self._token_ttl_sec = token_ttl_sec
         self._clock = clock
-        self._refuse_with: int = 401
+        self._ended: dict[str, int] = {}
         with database.reading() as connection:
             self._sessions: dict[str, float] = dict(connection.execute("SELECT token, expires_at FROM session"))
 
@@ -97,13 +97,13 @@ class Authenticator:
         expires_at = self._sessions.get(token)
         if expires_at is not None and expires_at > self._clock():
             return
-        if self._refuse_with == 400:
+        if self._ended.get(token) == 400:
             raise ApiError(400, "InvalidSessionId", "Invalid session id")
         raise ApiError(401, "INVALID_SESSION_ID", "Session expired or invalid")
 
     def end_sessions(self, *, refuse_with: int) -> None:
         """End every session; their tokens are refused with this HTTP status from now on. On the writer thread."""
-        self._refuse_with = refuse_with
+        self._ended.update(dict.fromkeys(self._sessions, refuse_with))
         self._sessions.clear()
         with self._database.writing() as connection:
             connection.execute("DELETE FROM session")

@@ -8,6 +8,7 @@ from sqlalchemy import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError
 
 from libs.common.state.errors import StateUrlError
+from libs.common.state.mssql import mssql_engine
 from libs.common.state.sqlite import sqlite_engine
 from libs.common.state.tables import Naming
 
@@ -40,6 +41,7 @@ def open_engine(
     schema: str | None,
     prefix: str,
     connections: int,
+    odbc_driver: str | None = None,
 ) -> tuple[Engine, Naming]:
     """An engine that has not connected yet, and where its tables live. Raises StateUrlError, StateDriverError."""
     parsed = parse_url(url)
@@ -47,4 +49,5 @@ def open_engine(
         if schema is not None:
             raise StateUrlError("SQLite has no schemas; give a prefix instead.")
         return sqlite_engine(parsed, connections=connections), Naming(None, prefix)
-    raise NotImplementedError
+    engine = mssql_engine(parsed, credential=credential, connections=connections, odbc_driver=odbc_driver)
+    return engine, Naming(schema or DEFAULT_SCHEMA, prefix)

@@ -55,6 +55,16 @@ class StateDriverError(StateSetupError):
     code = "state_driver_missing"
 
 
+class StateTlsError(StateSetupError):
+    """The state database's certificate is not trusted."""
+
+    code = "state_tls_untrusted"
+    next_step = (
+        "Have the container trust the server's issuer (ca-certificates), or name the certificate's host with "
+        "?HostNameInCertificate=…; ?TrustServerCertificate=yes only for a server of your own on a closed network."
+    )
+
+
 class StateLoginError(StateSetupError):
     """The state database does not let this identity in."""
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import threading
+import time
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,11 +13,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from libs.common.state.engine import is_embedded, open_engine
-from libs.common.state.errors import StateError, StateSetupError
+from libs.common.state.errors import StateError, StateSchemaError, StateSetupError
 from libs.common.state.faults import state_error
 from libs.common.state.sqlite import WRITES
 from libs.common.state.tables import Naming
@@ -22,12 +26,18 @@ from libs.common.state.tables import Naming
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
 
-ATTEMPTS = 5
+ATTEMPTS = 6
+PAUSE_SEC = 0.2
 _one_at_a_time = threading.Lock()  # Alembic keeps its context in globals of the module
 
 
 def migrate(
-    url: str, *, credential: TokenCredential | None = None, schema: str | None = None, prefix: str = ""
+    url: str,
+    *,
+    credential: TokenCredential | None = None,
+    schema: str | None = None,
+    prefix: str = "",
+    odbc_driver: str | None = None,
 ) -> tuple[str | None, str]:
     """Create or upgrade the state tables; returns the revision found and the revision left.
 
@@ -35,7 +45,9 @@ def migrate(
     the row with the revision, can be made only once, and whoever comes second is rolled back, looks again, and finds
     the work done. Raises StateError.
     """
-    engine, naming = open_engine(url, credential=credential, schema=schema, prefix=prefix, connections=1)
+    engine, naming = open_engine(
+        url, credential=credential, schema=schema, prefix=prefix, connections=1, odbc_driver=odbc_driver
+    )
     try:
         with _one_at_a_time:
             return _upgrade(engine, naming)
@@ -57,29 +69,45 @@ def alembic_config(naming: Naming, **attributes: object) -> Config:
     return config
 
 
+@cache
 def head_revision() -> str:
-    """The revision that this release needs."""
-    head = ScriptDirectory.from_config(alembic_config(Naming())).get_current_head()
-    assert head is not None
-    return head
+    """The revision that this release needs. Revisions are numbered, so that the text's order is their order."""
+    return _revisions()[0]
+
+
+def _revisions() -> list[str]:
+    return [step.revision for step in ScriptDirectory.from_config(alembic_config(Naming())).walk_revisions()]
 
 
 def _upgrade(engine: Engine, naming: Naming) -> tuple[str | None, str]:
-    head = head_revision()
-    for attempt in range(1, ATTEMPTS + 1):
+    for attempt in range(1, ATTEMPTS):
         try:
-            with engine.execution_options(**{WRITES: True}).begin() as connection:
-                before = _current(connection, naming)
-                if before != head:
-                    command.upgrade(alembic_config(naming, connection=connection), "head")
-        except SQLAlchemyError as error:
-            fault = state_error(error)
-            # Losing the race surfaces under many numbers; only what cannot be a race is final at once.
-            if attempt == ATTEMPTS or isinstance(fault, StateSetupError):
-                raise fault from error
-        else:
-            return before, head
-    raise StateError("unreachable")
+            return _upgrade_once(engine, naming)
+        except StateSetupError:
+            raise
+        except StateError:
+            # Most likely the race is lost, which surfaces under many numbers: look again once the winner is done.
+            time.sleep(PAUSE_SEC * attempt * random.uniform(0.5, 1.0))
+    return _upgrade_once(engine, naming)
+
+
+def _upgrade_once(engine: Engine, naming: Naming) -> tuple[str | None, str]:
+    head = head_revision()
+    try:
+        with engine.execution_options(**{WRITES: True}).begin() as connection:
+            before = _current(connection, naming)
+            if before is not None and before not in _revisions():
+                raise StateSchemaError(
+                    f"The state tables are at revision {before}, which this release ({head}) does not know.",
+                    next_step="Use the release that made them, or a newer one.",
+                )
+            if before != head:
+                command.upgrade(alembic_config(naming, connection=connection), "head")
+    except SQLAlchemyError as error:
+        raise state_error(error) from error
+    except CommandError as error:  # the revision was moved under Alembic's feet
+        raise StateError(f"The migration was overtaken: {error}.") from error
+    return before, head
 
 
 def _current(connection: Connection, naming: Naming) -> str | None:

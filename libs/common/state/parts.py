@@ -7,7 +7,6 @@ all of them.
 from __future__ import annotations
 
 import uuid
-from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -57,14 +56,18 @@ class Parts:
             recorded_at_utc=now,
         )
 
-        def work(connection: Connection) -> None:
+        def work(connection: Connection) -> PartRow:
             connection.execute(statement)
+            row = connection.execute(select(table).where(*_key(table, run_id, stage, part))).mappings().one()
+            return part_of(row)
 
-        with suppress(DuplicateKeyError):
-            await self._db.write(work)
-        row = await self.get_part(run_id, stage, part)
-        assert row is not None, "rows of parts are never deleted"
-        return row
+        try:
+            return await self._db.write(work)
+        except DuplicateKeyError:
+            recorded = await self.get_part(run_id, stage, part)
+            if recorded is None:
+                raise
+            return recorded
 
     async def update_part(
         self,

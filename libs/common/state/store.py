@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import String, column, select, table
 
 from libs.common.clock import Clock, SystemClock
 from libs.common.state.checkpoint import Checkpoints
 from libs.common.state.database import Database
 from libs.common.state.engine import open_engine
+from libs.common.state.errors import StateSchemaError
 from libs.common.state.gate import Gate
+from libs.common.state.migrate import head_revision
 from libs.common.state.parts import Parts
 from libs.common.state.runs import Runs
 from libs.common.state.stages import Stages
@@ -38,9 +40,14 @@ class State(Runs, Stages, Parts, Checkpoints, Gate):
         super().__init__(database)
 
     async def ping(self) -> None:
-        """Raise, at once, what keeps the tables from being used."""
-        statement = select(self._tables.checkpoint.c.pipeline_name).limit(1)
-        await self._db.read(lambda c: c.execute(statement).first(), patient=False)
+        """Raise, at once, what keeps the tables from being used; tables of a newer release are good enough."""
+        version = table(
+            self._tables.naming.version_table, column("version_num", String), schema=self._tables.naming.schema
+        )
+        found = await self._db.read(lambda c: c.execute(select(version.c.version_num)).scalar(), patient=False)
+        needed = head_revision()
+        if found is None or found < needed:
+            raise StateSchemaError(f"The state tables are at revision {found}; this release needs {needed}.")
 
     async def aclose(self) -> None:
         """Close all connections once the calls under way have ended."""
@@ -53,6 +60,7 @@ def open_state(
     credential: TokenCredential | None = None,
     schema: str | None = None,
     prefix: str = "",
+    odbc_driver: str | None = None,
     patience_sec: float = PATIENCE_SEC,
     clock: Clock | None = None,
 ) -> State:
@@ -60,11 +68,14 @@ def open_state(
 
     `sqlite:///<file>` creates the file's folder. `mssql+pyodbc://…` signs in with the URL's user and password or, where
     it holds none, with an Entra token of `credential` (DefaultAzureCredential unless given). `schema` (SQL Server only,
-    `dbo` unless given) and `prefix` say which tables, so that several sets can share a database.
+    `dbo` unless given) and `prefix` say which tables, so that several sets can share a database. `odbc_driver` is the
+    driver's name or path; ODBC_DRIVER of the environment unless given.
 
     Raises StateUrlError, StateDriverError.
     """
-    engine, naming = open_engine(url, credential=credential, schema=schema, prefix=prefix, connections=CONNECTIONS)
+    engine, naming = open_engine(
+        url, credential=credential, schema=schema, prefix=prefix, connections=CONNECTIONS, odbc_driver=odbc_driver
+    )
     database = Database(
         engine, define_tables(naming), threads=CONNECTIONS, patience_sec=patience_sec, clock=clock or SystemClock()
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from sqlalchemy import BigInteger, Boolean, Column, Date, Index, Integer, MetaData, PrimaryKeyConstraint, Table, text
+from sqlalchemy import DATE, BigInteger, Boolean, Column, Index, Integer, MetaData, PrimaryKeyConstraint, Table, text
 
 from libs.common.state.columns import JsonText, LongText, Percent, ShortText, UtcDateTime
 from libs.common.state.errors import StateUrlError
@@ -79,10 +79,10 @@ def _checkpoint(naming: Naming, metadata: MetaData) -> Table:
         naming.name("pipeline_checkpoint"),
         metadata,
         Column("pipeline_name", ShortText(NAME_LENGTH), nullable=False),
-        Column("last_successful_week_start", Date),
-        Column("last_successful_week_end", Date),
-        Column("next_week_start", Date),
-        Column("next_week_end", Date),
+        Column("last_successful_week_start", DATE),
+        Column("last_successful_week_end", DATE),
+        Column("next_week_start", DATE),
+        Column("next_week_end", DATE),
         Column("updated_at_utc", UtcDateTime, nullable=False),
         PrimaryKeyConstraint("pipeline_name", name=naming.key("pk", "pipeline_checkpoint")),
     )
@@ -95,8 +95,8 @@ def _run(naming: Naming, metadata: MetaData) -> Table:
         metadata,
         Column("run_id", ShortText(NAME_LENGTH), nullable=False),
         Column("pipeline_name", ShortText(NAME_LENGTH), nullable=False),
-        Column("batch_week_start", Date, nullable=False),
-        Column("batch_week_end", Date, nullable=False),
+        Column("batch_week_start", DATE, nullable=False),
+        Column("batch_week_end", DATE, nullable=False),
         Column("status", ShortText(20), nullable=False),
         Column("requested_by", ShortText(256), nullable=False),
         Column("requested_at_utc", UtcDateTime, nullable=False),

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from libs.common import telemetry
 from libs.common.messages import Message, encode, message_id
 
 
@@ -21,12 +22,21 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, message: Message, **properties: str) -> Outgoing:
-        """Wrap a message under its deterministic id."""
+        """Wrap a message under its deterministic id, with the trace context of the caller.
+
+        The context is recorded here and not at the send, so that a message published by a later redelivery still
+        belongs to the trace of the work that it tells about.
+        """
         return cls(
             topic=message.topic,
             message_id=message_id(message),
             body=encode(message).decode(),
-            properties={"run_id": message.run_id, "correlation_id": message.correlation_id, **properties},
+            properties={
+                "run_id": message.run_id,
+                "correlation_id": message.correlation_id,
+                **telemetry.outgoing_context(),
+                **properties,
+            },
         )
 
     def to_json(self) -> str:

@@ -1,0 +1,74 @@
+"""Traces: OpenTelemetry's API only; spans go somewhere when an exporter is configured.
+
+One trace a week: the context travels in the messages' application properties (W3C `traceparent`), is recorded in the
+outgoing message of a state row, and becomes the parent of the next handler's span. The SDK of Service Bus would give a
+link instead, which makes every hop a trace of its own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from opentelemetry import propagate, trace
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+
+from libs.common.errors import SettingsError
+
+ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+
+_tracer = trace.get_tracer("retl")
+
+
+def outgoing_context() -> dict[str, str]:
+    """The properties that tell a receiver which span a message comes from; empty outside any trace."""
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier)
+    return carrier
+
+
+@contextmanager
+def handling(service: str, topic: str, properties: Mapping[str, str]) -> Iterator[Span]:
+    """A CONSUMER span whose parent is the message's own context."""
+    with _tracer.start_as_current_span(
+        f"{service} process",
+        context=propagate.extract(properties),
+        kind=SpanKind.CONSUMER,
+        attributes={
+            "messaging.system": "servicebus",
+            "messaging.operation.type": "process",
+            "messaging.destination.name": topic,
+            "messaging.destination.subscription.name": service,
+        },
+    ) as span:
+        yield span
+
+
+def mark_failed(span: Span, text: str) -> None:
+    """Show the span as failed."""
+    span.set_status(Status(StatusCode.ERROR, text))
+
+
+def start_exporter(service: str) -> Callable[[], None]:
+    """Send spans to `OTEL_EXPORTER_OTLP_ENDPOINT` if that is set; call the result before the process ends.
+
+    Raises SettingsError where the endpoint is set and the distribution's `telemetry` extra is not installed: a trace
+    that silently goes nowhere is found out when it is needed.
+    """
+    if not os.environ.get(ENDPOINT):
+        return lambda: None
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError as error:
+        raise SettingsError(
+            f"{ENDPOINT} is set, but the exporter is not installed.",
+            next_step=f"Install retl[telemetry], or unset {ENDPOINT}.",
+        ) from error
+    provider = TracerProvider(resource=Resource.create({"service.name": f"retl-{service}"}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(provider)
+    return provider.shutdown

@@ -1,0 +1,186 @@
+"""The loop around the consumer: receive while there is room, rebuild the link when it breaks, stop when told."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TypeVar
+
+from structlog.typing import FilteringBoundLogger
+
+from libs.common.alerts import AlertKind, Alerts
+from libs.common.bus.errors import BusError
+from libs.common.bus.ports import Delivery, Receiver
+from libs.common.clock import Clock
+from libs.common.health import Health
+from libs.common.messages import Message
+from libs.common.metrics import Metrics
+from libs.common.state import Failure
+from libs.common.worker.actions import Action
+from libs.common.worker.consumer import Consumer
+from libs.common.worker.killswitch import KillSwitch
+
+M = TypeVar("M", bound=Message)
+
+RECEIVE_WAIT_SEC = 1.0
+"""One receive call; also how long a stop may wait for it. Messages come out of it at once, whatever its length."""
+IDLE_REBUILD_SEC = 600.0
+"""A link that brought nothing for so long is made anew: idle links have been seen to die without an error."""
+BACKOFF_SEC = (0.5, 30.0)
+"""First and longest pause between attempts to get a link back; doubling, with jitter."""
+PAUSE_SLICE_SEC = 10.0
+"""A pause of the kill switch is slept in slices, so that the process shows that it lives."""
+SETTLE_SEC = 5.0
+"""What handing back may take after the grace period."""
+
+
+class Worker:
+    """Runs a consumer on one subscription, `concurrency` messages at a time."""
+
+    def __init__(
+        self,
+        receiver: Receiver,
+        consumer: Consumer[M],
+        *,
+        concurrency: int,
+        stop_grace_sec: float,
+        switch: KillSwitch,
+        health: Health,
+        alerts: Alerts,
+        clock: Clock,
+        metrics: Metrics,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._receiver = receiver
+        self._consumer = consumer
+        self._concurrency = concurrency
+        self._stop_grace_sec = stop_grace_sec
+        self._switch = switch
+        self._health = health
+        self._alerts = alerts
+        self._clock = clock
+        self._metrics = metrics
+        self._log = log
+        self._last_message = clock.monotonic()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stop = asyncio.Event()
+        self._hand_back = asyncio.Event()
+
+    def stop(self) -> None:
+        """Receive no more; `run` then ends by itself."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Work until `stop`. Returns when nothing is in hand any more and the link is closed.
+
+        Raises BusError if the very first link is refused for a reason that will not pass (no access, no such entity).
+        """
+        try:
+            await self._connect(first=True)
+            while not self._stop.is_set():
+                await self._turn()
+        finally:
+            self._health.not_ready("stopping", "The service is stopping.")
+            await self._drain()
+            await self._receiver.aclose()
+
+    async def _turn(self) -> None:
+        if (pause := self._switch.pause_left_sec()) > 0:
+            self._health.beat()  # not receiving is meant
+            await self._sleep(min(pause, PAUSE_SLICE_SEC))
+            return
+        self._show_switch()
+        if len(self._tasks) >= self._switch.slots(self._concurrency):
+            self._health.beat()  # not receiving because all hands are full is no sign of death
+            await asyncio.wait(self._tasks, timeout=RECEIVE_WAIT_SEC, return_when=asyncio.FIRST_COMPLETED)
+            return
+        try:
+            delivery = await self._receiver.receive(RECEIVE_WAIT_SEC)
+        except BusError as error:
+            self._log.warning("link_broken", entity=self._receiver.entity, code=error.code, text=str(error))
+            await self._connect()
+            return
+        now = self._clock.now().timestamp()
+        self._metrics.last_receive.set(now)
+        self._health.beat()
+        if delivery is not None:
+            self._last_message = self._clock.monotonic()
+            self._start(delivery)
+        elif self._clock.monotonic() - self._last_message > IDLE_REBUILD_SEC and not self._tasks:
+            await self._connect()
+
+    async def _connect(self, *, first: bool = False) -> None:
+        """Get a link, with patience. Ready as soon as there is one."""
+        pause, longest = BACKOFF_SEC
+        while not self._stop.is_set():
+            try:
+                await self._receiver.open()
+            except BusError as error:
+                if first and not error.transient:
+                    raise
+                self._health.not_ready("bus", f"{error.code}: {error}")
+                self._log.warning(
+                    "link_not_opened", entity=self._receiver.entity, code=error.code, text=str(error), wait_sec=pause
+                )
+                await self._sleep(pause * (0.5 + random.random() / 2))
+                pause = min(pause * 2, longest)
+            else:
+                if not first:
+                    self._metrics.receiver_rebuilds.inc()
+                self._last_message = self._clock.monotonic()
+                self._health.ready("bus")
+                self._health.beat()
+                return
+
+    def _start(self, delivery: Delivery) -> None:
+        self._metrics.received.inc()
+        task = asyncio.create_task(self._work(delivery), name=f"message {delivery.message_id}")
+        self._tasks.add(task)
+        self._metrics.in_flight.set(len(self._tasks))
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._metrics.in_flight.set(len(self._tasks))
+
+    async def _work(self, delivery: Delivery) -> None:
+        try:
+            action = await self._consumer.consume(delivery, self._hand_back)
+        except Exception:  # noqa: BLE001 - a fault of the kit: its message comes again, the others go on
+            self._log.exception("consumer_failed", message_id=delivery.message_id)
+            action = Action.RETRIED
+        if (action.is_failure or action.is_success) and self._switch.record(failed=action.is_failure):
+            await self._tripped()
+
+    async def _tripped(self) -> None:
+        pause = self._switch.pause_left_sec()
+        failure = Failure(
+            code="consumer_paused",
+            message=f"Too many of the last messages of {self._receiver.entity} failed; trying again in {pause:.0f} s.",
+            next_step="See the codes of the failed messages in the log; what they have in common is down or wrong.",
+        )
+        self._show_switch()
+        self._health.not_ready("kill_switch", failure.message)
+        await self._alerts.send(None, None, failure, AlertKind.CONSUMER_PAUSED)
+
+    def _show_switch(self) -> None:
+        self._metrics.kill_switch.set(self._switch.state.value)
+        if self._switch.slots(2) == 2:
+            self._health.ready("kill_switch")
+
+    async def _drain(self) -> None:
+        """Let what is in hand finish; what does not is cancelled and handed back."""
+        if self._tasks:
+            self._log.info("finishing", messages=len(self._tasks), grace_sec=self._stop_grace_sec)
+            await asyncio.wait(self._tasks, timeout=self._stop_grace_sec)
+        if self._tasks:
+            self._hand_back.set()
+            await asyncio.wait(self._tasks, timeout=SETTLE_SEC)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep, but wake up to stop."""
+        sleeping = asyncio.create_task(self._clock.sleep(seconds))
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait((sleeping, stopping), return_when=asyncio.FIRST_COMPLETED)
+        sleeping.cancel()
+        stopping.cancel()

@@ -176,7 +176,7 @@ class ApiClient:
     def _refuse_other_origin(self, url: URL, number: int) -> None:
         if self._settings.api_key is not None and url.origin() != self._events_url.origin():
             raise ApiResponseError(
-                f"Page {number} leads to another host ({_place(url)}); the key is only for {self._events_url.origin()}.",
+                f"Page {number} leads to another host ({_place(url)}); the key is for {self._events_url.origin()}.",
                 next_step="If that host is right, name it in API_BASE_URL.",
             )
 

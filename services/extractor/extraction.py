@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 
 from libs.common.blobs import store
 from libs.common.bus.envelope import Outgoing
+from libs.common.failpoints import failpoint
 from libs.common.lake import paths
 from libs.common.messages import EventsExtracted
 from libs.common.service import Kit
@@ -105,6 +106,7 @@ class Extraction:
             first_page=writer.first_page,
             last_page=writer.last_page,
         )
+        await failpoint("after_work", stage=Stage.EXTRACT, part=index)
         self._held = await self._kit.state.record_part(
             self._run.run_id,
             Stage.EXTRACT,

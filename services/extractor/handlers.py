@@ -8,6 +8,7 @@ from libs.common.messages import WeekRequested
 from libs.common.outcome import Done, Outcome
 from libs.common.service import Kit
 from libs.common.state import Failure, Run, Stage, WeekBusyError
+from libs.common.week import Week, WeekError
 from services.extractor.extraction import Extraction
 from services.extractor.paging import Source
 from services.extractor.settings import ExtractorSettings
@@ -27,7 +28,7 @@ async def handle(message: WeekRequested, deps: Deps) -> Outcome:
     """Extract the week, or go on where an earlier delivery of the same request stopped.
 
     A week that succeeded before is skipped unless it is forced or only rehearsed. A second run of a week that is being
-    worked on is refused (WeekBusyError) and recorded as FAILED.
+    worked on (WeekBusyError), or a span that is none (WeekError), is refused and recorded as FAILED.
     """
     state, clock = deps.kit.state, deps.kit.clock
     run = await state.get_run(message.run_id)
@@ -52,8 +53,9 @@ async def _open(message: WeekRequested, deps: Deps) -> Run:
             "checkpoint_stale", next_week=str(checkpoint.next_week), since=checkpoint.updated_at.isoformat()
         )
     try:
+        Week.of(message.week_start, message.week_end)
         return await kit.state.open_run(message, now)
-    except WeekBusyError as error:
+    except (WeekBusyError, WeekError) as error:
         failure = Failure(code=error.code, message=str(error), next_step=error.next_step)
         await kit.state.refuse_run(message, failure, now)
         raise

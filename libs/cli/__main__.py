@@ -1,0 +1,43 @@
+"""`retl`: run a week here, ask for one elsewhere, and look after the pipeline."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from libs.cli.commands import api, local, operate, publish, status
+from libs.common.errors import RetlError, SettingsError
+from libs.common.week import WeekError
+
+app = typer.Typer(
+    name="retl",
+    help="Reverse ETL: a week of e-commerce events through data lake and quality gate into Salesforce.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(local.demo)
+app.command()(local.run)
+app.command()(publish.publish)
+app.command()(publish.backfill)
+app.command()(status.status)
+app.command()(status.runs)
+app.command("check-api")(api.check_api)
+app.command()(operate.cancel)
+app.command()(operate.migrate)
+app.command()(operate.doctor)
+app.add_typer(operate.dlq, name="dlq")
+
+
+def main() -> None:
+    """Run the command; errors of ours become two lines on standard error and an exit status."""
+    try:
+        app()
+    except RetlError as error:
+        sys.stderr.write(f"{error.code}: {error}\nNext: {error.next_step}\n")
+        sys.exit(2 if isinstance(error, SettingsError | WeekError) else 1)
+
+
+if __name__ == "__main__":
+    main()

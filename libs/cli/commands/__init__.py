@@ -1,0 +1,1 @@
+"""The commands of `retl`, by what they are about."""

@@ -1,0 +1,91 @@
+"""A staged week through the rules: files at hand and verified, every rule applied, failing rows kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from libs.common.lake import paths, sha256_file
+from libs.common.manifest import LoadManifest, StagedFile
+from libs.common.service import Kit
+from libs.common.state import Run, Stage, StageStatus
+from services.gate.adapters import AuditedFile, WeekAudit
+from services.gate.rules import Check, Rule, apply
+from services.gate.settings import GateSettings
+
+
+@asynccontextmanager
+async def open_audit(run: Run, manifest: LoadManifest, kit: Kit, settings: GateSettings) -> AsyncIterator[WeekAudit]:
+    """The week's tables over local copies of the staged files, for as long as the context is open."""
+    async with AsyncExitStack() as stack:
+        events = [await _audited(stack, kit, file) for file in manifest.events]
+        rejects = [await _audited(stack, kit, file) for file in manifest.rejects]
+        counts = await _counts(run, manifest, kit)
+        history = await _history(run, kit, settings.gate_history_weeks)
+        audit = stack.enter_context(await asyncio.to_thread(WeekAudit, settings, kit.scratch))
+        await asyncio.to_thread(audit.load, run.week, run.requested_at, events, rejects, counts)
+        await asyncio.to_thread(audit.load_history, history)
+        yield audit
+
+
+async def run_checks(
+    audit: WeekAudit, rules: Sequence[Rule], run: Run, kit: Kit, settings: GateSettings
+) -> list[Check]:
+    """Apply every rule; for one that fails, store a sample of the rows at fault where the rule can name them."""
+    checks = []
+    for rule in rules:
+        check = apply(rule, await asyncio.to_thread(audit.value, rule))
+        if not check.passed and rule.failing_rows is not None:
+            check = await _with_sample(audit, rule, check, run, kit, settings.gate_sample_rows)
+        checks.append(check)
+    return checks
+
+
+async def _with_sample(audit: WeekAudit, rule: Rule, check: Check, run: Run, kit: Kit, limit: int) -> Check:
+    local = kit.scratch / f"{run.run_id}-{rule.name}.parquet"
+    path = f"{paths.run_dir(run.run_id)}/checks/{rule.name}.parquet"
+    try:
+        total = await asyncio.to_thread(audit.sample, rule, limit, local)
+        await kit.lake.put_file(local, path)
+    finally:
+        await asyncio.to_thread(local.unlink, missing_ok=True)
+    return msgspec.structs.replace(check, failing_rows=total, sample=path)
+
+
+async def _audited(stack: AsyncExitStack, kit: Kit, file: StagedFile) -> AuditedFile:
+    local: Path = await stack.enter_async_context(kit.lake.local_copy(file.path, kit.scratch))
+    digest = await asyncio.to_thread(sha256_file, local)
+    return AuditedFile(file.path, local, file.sha256, digest.sha256, file.rows)
+
+
+async def _counts(run: Run, manifest: LoadManifest, kit: Kit) -> dict[str, int | None]:
+    """What each stage says it counted."""
+    extract = await kit.state.get_stage(run.run_id, Stage.EXTRACT)
+    fetched = await kit.state.part_totals(run.run_id, Stage.EXTRACT)
+    validated = await kit.state.part_totals(run.run_id, Stage.VALIDATE)
+    return {
+        "rows_fetched": fetched.row_count,
+        "validate_valid": validated.row_count,
+        "validate_rejected": validated.rejected_count,
+        "manifest_valid": manifest.rows_valid,
+        "manifest_rejected": manifest.rows_rejected,
+        "api_total": extract.details.get("api_total") if extract else None,
+    }
+
+
+async def _history(run: Run, kit: Kit, weeks: int) -> list[dict[str, Any]]:
+    """The profiles of the last passed weeks before this one, newest first."""
+    profiles: list[dict[str, Any]] = []
+    for past in await kit.state.runs(run.pipeline_name, limit=4 * weeks):
+        if len(profiles) == weeks:
+            break
+        if past.status.is_success and not past.options.dry_run and past.week.end < run.week.start:
+            stage = await kit.state.get_stage(past.run_id, Stage.QUALITY_GATE)
+            if stage is not None and stage.status is StageStatus.SUCCESS and "profile" in stage.details:
+                profiles.append(stage.details["profile"])
+    return profiles

@@ -21,9 +21,17 @@ Judged = tuple[Any, Any]
 RECORD_SCHEMA: Final = pa.schema([EVENT_SCHEMA.field(name) for name in COLUMNS])
 """The part of an event that comes from its record."""
 
+_ID_TYPES: Final = {int, str, type(None)}
+# Typed scalars, because Arrow looks for pandas whenever it has to infer a type.
+_BLANK: Final = pa.scalar("", pa.string())
+_NO_TEXT: Final = pa.scalar(None, pa.string())
+_ZERO: Final = pa.scalar(0, PRICE)
+_FALSE: Final = pa.scalar(False, pa.bool_())
+_TRUE: Final = pa.scalar(True, pa.bool_())
 _US: Final = pa.timestamp("us")
-_FIRST_US: Final = -62_135_596_800_000_000  # 0001-01-01T00:00:00Z, the first instant of Python, SQL Server and Parquet
-_LAST_US: Final = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z
+# 0001-01-01T00:00:00Z to 9999-12-31T23:59:59.999999Z: what Python, SQL Server and DuckDB agree upon.
+_FIRST_US: Final = pa.scalar(-62_135_596_800_000_000, pa.int64())
+_LAST_US: Final = pa.scalar(253_402_300_799_999_999, pa.int64())
 _CLOCK: Final = r"^[T ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d$"
 _PLAIN_PRICE: Final = r"^\d{1,14}(?:\.\d{1,4})?$"
 
@@ -43,7 +51,7 @@ def judge_columns(records: Sequence[Any]) -> tuple[Any, Any]:
         certain = _both(certain, sure)
         columns.append(values)
     table = pa.Table.from_arrays(columns, schema=RECORD_SCHEMA)
-    return table, pa.repeat(True, len(records)) if certain is None else certain
+    return table, pa.repeat(_TRUE, len(records)) if certain is None else certain
 
 
 def _both(one: Any, other: Any) -> Any:
@@ -56,47 +64,49 @@ def _text(values: list[Any]) -> Judged:
     try:
         return _stripped(pa.array(values, pa.string())), None
     except (pa.ArrowTypeError, pa.ArrowInvalid):
-        return _of_types(values, _stripped_of, str)
+        sure = _only(values, str)
+        return _stripped(pa.array(values, pa.string())), sure
 
 
-def _stripped_of(values: list[Any]) -> Any:
-    return _stripped(pa.array(values, pa.string()))
+def _only(values: list[Any], *types: type) -> Any:
+    """Put None for every value of another type (a bool is no int); return where that was not necessary."""
+    kinds = list(map(type, values))
+    sure = [True] * len(values)
+    for odd in set(kinds) - {*types, type(None)}:
+        row = -1
+        for _ in range(kinds.count(odd)):  # few, if any: list.index looks faster than a loop over all values
+            row = kinds.index(odd, row + 1)
+            values[row] = None
+            sure[row] = False
+    return pa.array(sure, pa.bool_())
 
 
 def _stripped(array: Any) -> Any:
     # Arrow strips the same characters as str.strip; a test compares them all.
     trimmed = pc.utf8_trim_whitespace(array)
-    blank = pc.equal(trimmed, "")
-    return pc.if_else(blank, None, trimmed) if pc.any(blank).as_py() else trimmed
-
-
-def _of_types(values: list[Any], build: Callable[[list[Any]], Any], *types: type) -> Judged:
-    """Build from the values of these exact types (a bool is no int) and null; the others are not certain."""
-    allowed = {*types, type(None)}
-    sure = pa.array([type(value) in allowed for value in values])
-    return build([value if type(value) in allowed else None for value in values]), sure
+    blank = pc.equal(trimmed, _BLANK)
+    return pc.if_else(blank, _NO_TEXT, trimmed) if pc.any(blank).as_py() else trimmed
 
 
 def _identifier(values: list[Any]) -> Judged:
-    types = set(map(type, values)) - {type(None)}
-    if types <= {str}:
-        return _stripped_of(values), None
-    if types == {int}:
-        return _integers(values), None
-    if types == {int, str}:
-        return _stripped_of(_as_texts(values)), None
-    return _of_types(values, lambda kept: _stripped_of(_as_texts(kept)), int, str)
+    sure = None if set(map(type, values)) <= _ID_TYPES else _only(values, int, str)
+    types = set(map(type, values))
+    if int not in types:
+        return _stripped(pa.array(values, pa.string())), sure
+    if str not in types:
+        return _integers(values), sure
+    return _stripped(_texts(values)), sure
 
 
 def _integers(values: list[Any]) -> Any:
     try:
         return pa.array(values, pa.int64()).cast(pa.string())
     except OverflowError:
-        return pa.array(_as_texts(values), pa.string())
+        return _texts(values)
 
 
-def _as_texts(values: list[Any]) -> list[Any]:
-    return [str(value) if type(value) is int else value for value in values]
+def _texts(values: list[Any]) -> Any:
+    return pa.array([str(value) if type(value) is int else value for value in values], pa.string())
 
 
 def _event_type(values: list[Any]) -> Judged:
@@ -108,19 +118,16 @@ def _event_type(values: list[Any]) -> Judged:
 
 
 def _price(values: list[Any]) -> Judged:
-    types = set(map(type, values)) - {type(None)}
-    if types <= {int, str}:
-        texts, sure = _stripped_of(_as_texts(values) if int in types else values), None
-    else:
-        texts, sure = _of_types(values, lambda kept: _stripped_of(_as_texts(kept)), int, str)
+    sure = None if set(map(type, values)) <= _ID_TYPES else _only(values, int, str)
+    texts = _stripped(_texts(values) if int in set(map(type, values)) else pa.array(values, pa.string()))
     try:
         prices = texts.cast(PRICE)
     except pa.ArrowInvalid:
         plain = pc.match_substring_regex(texts, _PLAIN_PRICE)
-        prices = pc.if_else(plain, texts, None).cast(PRICE)
-        sure = _both(sure, plain.fill_null(True))
-    if pc.any(pc.less(prices, pa.scalar(0, PRICE))).as_py():
-        sure = _both(sure, pc.greater_equal(prices, pa.scalar(0, PRICE)).fill_null(True))
+        prices = pc.if_else(plain, texts, _NO_TEXT).cast(PRICE)
+        sure = _both(sure, plain.fill_null(_TRUE))
+    if pc.any(pc.less(prices, _ZERO)).as_py():
+        sure = _both(sure, pc.greater_equal(prices, _ZERO).fill_null(_TRUE))
     return prices, sure
 
 
@@ -131,13 +138,13 @@ def _event_time(values: list[Any]) -> Judged:
     suffix = pc.utf8_slice_codeunits(texts, 19).dictionary_encode()
     good_day = _by_dictionary(day.dictionary_encode(), is_day, pa.bool_())
     shift = _by_dictionary(suffix, suffix_us, pa.int64())
-    good = pc.and_(good_day, pc.match_substring_regex(clock, _CLOCK)).fill_null(False)
+    good = pc.and_(good_day, pc.match_substring_regex(clock, _CLOCK)).fill_null(_FALSE)
     good = pc.and_(good, shift.is_valid())
-    seconds = pc.if_else(good, pc.utf8_slice_codeunits(texts, 0, 19), None).cast(_US).cast(pa.int64())
+    seconds = pc.if_else(good, pc.utf8_slice_codeunits(texts, 0, 19), _NO_TEXT).cast(_US).cast(pa.int64())
     instants = pc.add(seconds, shift)
-    in_range = pc.and_(pc.greater_equal(instants, _FIRST_US), pc.less_equal(instants, _LAST_US)).fill_null(False)
+    in_range = pc.and_(pc.greater_equal(instants, _FIRST_US), pc.less_equal(instants, _LAST_US)).fill_null(_FALSE)
     certain = pc.and_(good, in_range)
-    return pc.if_else(certain, instants, None).cast(TIME), _both(sure, certain)
+    return pc.if_else(certain, instants, pa.scalar(None, pa.int64())).cast(TIME), _both(sure, certain)
 
 
 def _by_dictionary(encoded: Any, rule: Callable[[str], Any], result: Any) -> Any:

@@ -56,7 +56,7 @@ class PageDecoder:
         if set(map(type, records)) != {self._record}:
             records = [record if type(record) is self._record else self._blank for record in records]
         for name, get in self._drift:
-            self._count(name, map(type, map(get, records)))
+            self._count(name, [type(value) for value in map(get, records) if value is not UNSET])
         return records
 
     def _typed(self, body: bytes) -> list[Any] | None:
@@ -95,11 +95,10 @@ class PageDecoder:
         self._prepare()
         return len(self.unknown) > before
 
-    def _count(self, name: str, types: Any) -> None:
+    def _count(self, name: str, types: list[type]) -> None:
         counts = self.unknown.setdefault(name, Counter())
         for kind, records in Counter(types).items():
-            if kind is not UnsetType:
-                counts[_JSON_TYPES[kind]] += records
+            counts[_JSON_TYPES[kind]] += records
 
     def _prepare(self) -> None:
         attributes = {f"unknown_{number}": name for number, name in enumerate(self.unknown)}

@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
@@ -20,6 +20,10 @@ from services.validator.values import read_json
 
 BATCH_RECORDS: Final = 8_192
 """Records judged together at least: enough that the cost of a column's rule is its values', few enough for a cache."""
+
+_BATCH_SCHEMA: Final = pa.schema(list(EVENT_SCHEMA)[len(RECORD_SCHEMA) :])
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class Reject(NamedTuple):
@@ -57,7 +61,8 @@ class PartJudge:
     """Feed it the pages in order, take what `flush` gives."""
 
     def __init__(self, week: Week, ingested_at: datetime) -> None:
-        self._constants = (week.start, week.end, ingested_at)
+        batch = (week.start, week.end, (ingested_at - _EPOCH) // _MICROSECOND)
+        self._batch = [pa.scalar(value, kind.type) for value, kind in zip(batch, _BATCH_SCHEMA, strict=True)]
         self._decoder = PageDecoder()
         self._report = PartReport()
         self._pages: list[_Page] = []
@@ -129,21 +134,17 @@ class PartJudge:
             yield row, page.number, row - page.first, texts[row - page.first]
 
     def _with_batch(self, valid: Any) -> Any:
-        constants = [
-            pa.repeat(pa.scalar(value, EVENT_SCHEMA.field(name).type), valid.num_rows)
-            for name, value in zip(_BATCH_COLUMNS, self._constants, strict=True)
-        ]
-        return pa.Table.from_arrays([*valid.columns, *constants], schema=EVENT_SCHEMA)
-
-
-_BATCH_COLUMNS: Final = EVENT_SCHEMA.names[len(RECORD_SCHEMA) :]
+        batch = [pa.repeat(value, valid.num_rows) for value in self._batch]
+        return pa.Table.from_arrays([*valid.columns, *batch], schema=EVENT_SCHEMA)
 
 
 def _merge(table: Any, rows: Any, events: list[Event], event_rows: list[int]) -> Any:
     """Put `events` among the rows of `table`, ordered by the row numbers of both."""
     if not events:
         return table
-    both = pa.concat_tables([table, _table(events, RECORD_SCHEMA)])
+    # As integers, because Arrow looks for a time zone library at every aware datetime.
+    rows_of_events = [((event.event_time - _EPOCH) // _MICROSECOND, *event[1:]) for event in events]
+    both = pa.concat_tables([table, _table(rows_of_events, RECORD_SCHEMA)])
     places = pa.concat_arrays([rows.cast(pa.uint64()), pa.array(event_rows, pa.uint64())])
     return both.take(pc.array_sort_indices(places))
 

@@ -132,7 +132,8 @@ class ApiClient:
                         return _Answer(b"[]", None, None)
                     await self._raise_for_status(response, number)
                     body = await self._body(response, number)
-                    link = response.links.get("next", {}).get("url") if self._follows_links else None
+                    following = response.links.get("next") if self._follows_links else None
+                    link = following.get("url") if following else None
                     return _Answer(body, response.headers.get("X-Total-Count"), None if link is None else str(link))
         except TimeoutError as error:
             raise ApiTimeoutError(

@@ -30,7 +30,7 @@ def decide(checks: Sequence[Check], rows_rejected: int) -> Decision:
                 code="quality_gate_failed",
                 message=f"{len(failed)} of {len(checks)} checks failed. " + " ".join(_line(check) for check in failed),
                 next_step=(
-                    "Nothing was published. Look at the rejects and the failing rows in the lake under the run's folder; "
+                    "Nothing was published. Look at the rejects and failing rows in the lake under the run's folder; "
                     "when the source or the rule is put right, request the week again."
                 ),
             ),

@@ -27,7 +27,8 @@ _SECRETS = {
 }
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """Declare the options; README.md explains every one, which a test checks."""
     parser = argparse.ArgumentParser(prog="python -m libs.emulators.salesforce", description="A local Salesforce.")
     parser.add_argument("--port", type=int, required=True, help="port to listen on; 0 picks a free one")
     parser.add_argument("--host", default="127.0.0.1")
@@ -84,7 +85,7 @@ def _options(arguments: argparse.Namespace) -> Options:
 
 def main() -> int:
     """Run the emulator; 0 when it was told to stop, 2 when it was started wrongly, 1 when it cannot listen."""
-    arguments = _parser().parse_args()
+    arguments = command_line().parse_args()
     logging.basicConfig(
         stream=sys.stderr, level=arguments.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )

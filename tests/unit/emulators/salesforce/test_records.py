@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from libs.emulators.salesforce.database import Database
 from libs.emulators.salesforce.errors import RowFailure
-from libs.emulators.salesforce.faults import RowError, RowLock
-from libs.emulators.salesforce.records import CHUNK_ROWS, Saved
+from libs.emulators.salesforce.faults import FaultBoard, RowError, RowLock
+from libs.emulators.salesforce.records import CHUNK_ROWS, Incoming, RecordWriter, Saved
+from libs.emulators.salesforce.schema import load_schema
 
 Signal = Callable[..., dict[str, Any]]
 
@@ -143,3 +146,23 @@ def test_a_transaction_that_fails_leaves_nothing(org: Any, signal: Signal) -> No
     with pytest.raises(RuntimeError, match="killed"):
         save_and_fail()
     assert org.database.writer.execute("SELECT COUNT(*) FROM attempt").fetchone() == (0,)
+
+
+def test_an_external_id_that_two_records_share_cannot_be_upserted(tmp_path: Path) -> None:
+    path = tmp_path / "schema.json"
+    path.write_text(
+        '[{"name": "X__c", "label": "X", "labelPlural": "Xs", "keyPrefix": "a0X", "nameFormat": "X-{}", "fields": '
+        '[{"name": "Ext__c", "type": "string", "length": 9, "externalId": true}]}]'
+    )
+    schema = load_schema(path)
+    one = schema.objects[0]
+    database = Database(tmp_path / "db", schema)
+    with database.writing() as connection:
+        made = RecordWriter(connection, one, "insert", match=None, faults=FaultBoard(), now="")
+        made.save([Incoming({"Ext__c": "a"}), Incoming({"Ext__c": "a"})])
+        matched = RecordWriter(connection, one, "upsert", match=one.field("Ext__c"), faults=FaultBoard(), now="")
+        (outcome,) = matched.save([Incoming({"Ext__c": "A"})])
+    database.close()
+    assert isinstance(outcome, RowFailure)
+    assert outcome.code == "DUPLICATE_EXTERNAL_ID"
+    assert one.ids.encode(1) in outcome.message

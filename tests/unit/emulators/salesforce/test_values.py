@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from libs.emulators.salesforce.errors import RowRefused
 from libs.emulators.salesforce.ids import IdCodec
-from libs.emulators.salesforce.schema import Field
+from libs.emulators.salesforce.schema import Field, FieldType
 from libs.emulators.salesforce.values import Stored, WrongType, converter, decimal_text, from_csv, from_json
 
 IDS = IdCodec("a0W")
@@ -130,3 +130,20 @@ def test_json_values_are_read_by_the_same_rules() -> None:
 @pytest.mark.parametrize(("scaled", "scale", "text"), [(1250, 2, "12.5"), (300, 0, "300.0"), (-5, 2, "-0.05")])
 def test_decimals_are_rendered_as_salesforce_does(scaled: int, scale: int, text: str) -> None:
     assert decimal_text(scaled, scale) == text
+
+
+def test_an_open_picklist_takes_any_value() -> None:
+    assert convert(Field(name="P__c", type="picklist", length=9, restricted_picklist=False), "tin") == "tin"
+
+
+def test_a_reference_must_have_the_form_of_an_id_and_is_stored_in_full() -> None:
+    owner = Field(name="OwnerId", type="reference")
+    assert convert(owner, "001D000000IRFma") == "001D000000IRFmaIAH"
+    with pytest.raises(RowRefused, match="MALFORMED_ID"):
+        convert(owner, "somebody")
+
+
+@pytest.mark.parametrize(("kind", "text"), [("int", "1.5"), ("int", "x"), ("int", "NaN"), ("boolean", "perhaps")])
+def test_whole_numbers_and_booleans_take_nothing_else(kind: FieldType, text: str) -> None:
+    with pytest.raises(WrongType):
+        convert(Field(name="X__c", type=kind), text)

@@ -23,7 +23,7 @@ def open_client(
     LakeUrlError, which never repeats the string.
     """
     options: dict[str, Any] = {
-        "retry_policy": _quick_retries(),
+        "retry_policy": quick_retries(),
         "connection_timeout": _CONNECTION_TIMEOUT_SEC,
         "read_timeout": _READ_TIMEOUT_SEC,
         "max_single_get_size": CHUNK_BYTES,
@@ -41,7 +41,7 @@ def open_client(
         raise LakeUrlError("DATALAKE_CONNECTION_STRING is incomplete or malformed.") from error
 
 
-def _quick_retries() -> ExponentialRetry:
+def quick_retries() -> ExponentialRetry:
     """A few tries within seconds, which bridge a hiccup; what lasts longer goes back to the bus as a delayed retry.
 
     The SDK's default waits 15 s and more before its first retry; 429 it does not retry at all. A policy belongs to one

@@ -1,6 +1,7 @@
 """Moving bytes to and from one file in ADLS Gen2, a bounded chunk at a time."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import BinaryIO
@@ -35,7 +36,8 @@ async def upload(file: DataLakeFileClient, chunks: AsyncIterator[bytes], *, meta
     await file.create_file(metadata=metadata)
     offset = 0
     async for chunk in chunks:
-        await file.append_data(chunk, offset=offset, length=len(chunk))
+        # As a stream, because the HTTP client sends a large bytes object in one go, which holds up the event loop.
+        await file.append_data(io.BytesIO(chunk), offset=offset, length=len(chunk))
         offset += len(chunk)
     if offset:
         await file.flush_data(offset, close=True)

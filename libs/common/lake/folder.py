@@ -98,7 +98,7 @@ class FolderLake:
         """See `Lake.rename`."""
 
         def move() -> None:
-            old, new = self._file(source), self._at(target)
+            new, old = self._at(target), self._file(source)
             self._make_directory(new.parent)
             if overwrite:
                 old.replace(new)

@@ -81,20 +81,14 @@ async def _serve(given: argparse.Namespace, account: Account) -> None:
     try:
         await web.TCPSite(runner, given.host, given.port).start()
         host, port = runner.addresses[0][:2]
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}/{account.name}"
-        ready = {"ready": True, "port": port, "connection_string": connection_string(url, account.name, given.key)}
+        ready = {"ready": True, "port": port, "connection_string": account.connection_string(host, port)}
         sys.stdout.write(json.dumps(ready) + "\n")
         sys.stdout.flush()
-        log.info("serving account %s at %s", account.name, url)
+        log.info("serving account %s on %s port %s", account.name, host, port)
         await stop.wait()
     finally:
         await runner.cleanup()
     log.info("stopped")
-
-
-def connection_string(url: str, account: str, key: str) -> str:
-    """What clients are given. BlobEndpoint is the one that the Python SDK goes by, also for DFS."""
-    return f"DefaultEndpointsProtocol=http;AccountName={account};AccountKey={key};BlobEndpoint={url};DfsEndpoint={url};"
 
 
 if __name__ == "__main__":

@@ -31,13 +31,21 @@ class Account:
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.name = name
-        self.key = base64.b64decode(key, validate=True)
+        self.key = key
         self.now = clock
         self._sql: sqlite3.Connection = database.connect(directory / "names.sqlite")
         self.namespace = Namespace(self._sql)
         self.uploads = Uploads(self._sql)
         self.contents = Contents(directory / "contents")
         self.contents.remove_all_but(self._named_contents())
+
+    def connection_string(self, host: str, port: int) -> str:
+        """What clients are given. BlobEndpoint is the one that the Python SDK goes by, also for DFS."""
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}/{self.name}"
+        return (
+            f"DefaultEndpointsProtocol=http;AccountName={self.name};AccountKey={self.key};"
+            f"BlobEndpoint={url};DfsEndpoint={url};"
+        )
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

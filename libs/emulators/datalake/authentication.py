@@ -17,7 +17,7 @@ _SIGNED_HEADERS = (
 )  # fmt: skip
 
 
-def authenticate(request: web.Request, account: str, key: bytes) -> None:
+def authenticate(request: web.Request, account: str, key: str) -> None:
     """Raise 401 without credentials and 403 for a wrong account, key or kind of credential."""
     scheme, _, value = request.headers.get("Authorization", "").partition(" ")
     if not scheme:
@@ -32,7 +32,10 @@ def authenticate(request: web.Request, account: str, key: bytes) -> None:
     name, _, signature = value.partition(":")
     if name != account:
         raise _refused(f"This is the account {account!r}, not {name!r}.")
-    if not any(hmac.compare_digest(signature, _signature(text, key)) for text in _strings_to_sign(request, account)):
+    if not any(
+        hmac.compare_digest(signature, _signature(text, base64.b64decode(key)))
+        for text in _strings_to_sign(request, account)
+    ):
         raise _refused("The signature does not match: is it the account's key?")
 
 

@@ -14,7 +14,8 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What happens to the next matching requests.
 
     error: answered with `status` and `code`, not executed. delay: executed after `seconds`. drop: the connection breaks
-    after `after_bytes` of the request's body (of the answer's for a read). lose_answer: executed, then the connection breaks.
+    after `after_bytes` of the request's body (of the answer's, for a read). lose_answer: executed, then the connection
+    breaks.
     """
 
     effect: Literal["error", "delay", "drop", "lose_answer"]

@@ -19,7 +19,6 @@ CPU_CODE = "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY"
 CPU_MESSAGE = "CustomerWeeklyMetricTrigger: System.LimitException: Apex CPU time limit exceeded"
 LOCK_MESSAGE = "unable to obtain exclusive access to this record or 1 records"
 
-
 CallKind = Literal[
     "token",
     "soap_login",

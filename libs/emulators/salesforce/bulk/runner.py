@@ -73,9 +73,8 @@ class JobRunner:
         offset, done = job.next_offset, job.processed
         while offset < (job.upload_bytes or 0):
             room = BATCH_ROWS if stop is None else min(BATCH_ROWS, stop.after_rows - done)
-            if stop is not None and room <= 0:
-                await self._finish(job, FAILED, stop.message)
-                return
+            if room <= 0:
+                break
             if not org.usage.take_batch():
                 raise JobFailure("ExceededQuota : ApiBatchItems Limit exceeded.")
             rows, offset = await org.write(processor.process_batch, offset, room)
@@ -83,6 +82,8 @@ class JobRunner:
                 org.usage.return_batch()
                 break
             done += rows
+        if stop is not None and done >= stop.after_rows:
+            raise JobFailure(stop.message)
         await self._finish(job, JOB_COMPLETE, None)
 
     def _open(self, job: Job) -> JobProcessor:

@@ -15,10 +15,8 @@ from msgspec import UNSET, UnsetType
 
 from libs.common.events.pages import RECORD_KEYS, split_page
 from services.validator.record import COLUMNS
+from services.validator.report import UNKNOWN_NAMES_MAX
 from services.validator.values import Number, read_json
-
-UNKNOWN_NAMES_MAX: Final = 64
-"""Distinct unknown fields counted in a part, in the order of their appearance; further ones are passed over."""
 
 _Value = str | int | float | bool | list[Any] | dict[str, Any] | None
 _JSON_TYPES: Final[dict[type, str]] = {

@@ -1,9 +1,8 @@
 """One part: pages in, tables of valid events and of rejects out, every record in exactly one of them. Pure."""
 
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -16,6 +15,7 @@ from libs.common.week import Week
 from services.validator.columns import RECORD_SCHEMA, judge_columns
 from services.validator.decoding import PageDecoder
 from services.validator.record import Event, Fault, judge
+from services.validator.report import Report
 from services.validator.values import read_json
 
 BATCH_RECORDS: Final = 8_192
@@ -37,18 +37,6 @@ class Reject(NamedTuple):
     raw: str
 
 
-@dataclass(slots=True)
-class PartReport:
-    """What became of a part's records."""
-
-    valid: int = 0
-    rejected: int = 0
-    """Records; a page that is refused as a whole counts as one."""
-    reject_counts: Counter[str] = field(default_factory=Counter)
-    unknown_fields: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Field outside the contract → JSON type → records."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Page:
     number: int
@@ -64,16 +52,15 @@ class PartJudge:
         batch = (week.start, week.end, (ingested_at - _EPOCH) // _MICROSECOND)
         self._batch = [pa.scalar(value, kind.type) for value, kind in zip(batch, _BATCH_SCHEMA, strict=True)]
         self._decoder = PageDecoder()
-        self._report = PartReport()
+        self._report = Report()
         self._pages: list[_Page] = []
         self._records: list[Any] = []
         self._rejects: list[Reject] = []
 
     @property
-    def report(self) -> PartReport:
+    def report(self) -> Report:
         """Counts of all that was flushed."""
-        drift = {name: dict(sorted(types.items())) for name, types in self._decoder.unknown.items() if types}
-        self._report.unknown_fields = dict(sorted(drift.items()))
+        self._report.unknown_fields = {name: kinds for name, kinds in self._decoder.unknown.items() if kinds}
         return self._report
 
     @property

@@ -54,15 +54,22 @@ def _column_type(field: Field) -> str:
 
 
 class Database:
-    """Opens the file and makes the tables of every object in the schema."""
+    """Opens the file and makes the tables of every object in the schema.
+
+    Raises SchemaError if the file holds an object whose fields the schema now declares with other types.
+    """
 
     def __init__(self, path: Path, schema: Schema) -> None:
         self.path = path
         self.writer = self.connect()
-        self.writer.execute("PRAGMA journal_mode = WAL")
-        self.writer.executescript(_TABLES)
-        for one in schema.objects:
-            self._create(one)
+        try:
+            self.writer.execute("PRAGMA journal_mode = WAL")
+            self.writer.executescript(_TABLES)
+            for one in schema.objects:
+                self._create(one)
+        except BaseException:
+            self.writer.close()
+            raise
 
     def connect(self) -> sqlite3.Connection:
         """Open one more connection; the caller closes it."""

@@ -116,10 +116,12 @@ class Children:
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self._children: list[Child] = []
+        self._together: list[tuple[Child, ...]] = []
 
     async def start(self, *children: Child) -> None:
         """Start these at the same time and return when all are ready."""
         self._children += children
+        self._together.append(children)
         results = await asyncio.gather(*(child.start() for child in children), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
@@ -132,9 +134,9 @@ class Children:
                 group.create_task(self._keep(child), name=f"keep-{child.name}")
 
     async def stop(self) -> None:
-        """Stop all, the last started first."""
-        for child in reversed(self._children):
-            await child.stop()
+        """Stop all, those last started first, those started together at the same time."""
+        for children in reversed(self._together):
+            await asyncio.gather(*(child.stop() for child in children))
 
     async def _keep(self, child: Child) -> None:
         while child.process is not None:

@@ -51,9 +51,11 @@ class WeekAudit(AbstractContextManager["WeekAudit"]):
                 "temp_directory": str(scratch / "duckdb"),
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
-                "TimeZone": "UTC",
             }
         )
+        # Time zones are an extension that ships inside the wheel; loading it asks no network.
+        self._rows("LOAD icu")
+        self._rows("SET TimeZone = 'UTC'")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._db.close()
@@ -107,7 +109,7 @@ class WeekAudit(AbstractContextManager["WeekAudit"]):
 
     def profile(self, week: Week) -> dict[str, Any]:
         """What later weeks are compared with; kept in the stage's details."""
-        shares = self._db.execute("SELECT column_name, share_pct FROM null_shares").fetchall()
+        shares = self._rows("SELECT column_name, share_pct FROM null_shares")
         return {
             "week_start": week.start.isoformat(),
             "rows_valid": self._one("SELECT count(*) FROM events"),
@@ -117,7 +119,7 @@ class WeekAudit(AbstractContextManager["WeekAudit"]):
     def value(self, rule: Rule) -> Decimal | None:
         """The number that a rule's SQL gives. Raises RuleError where it gives none."""
         try:
-            rows = self._db.execute(rule.sql).fetchall()
+            rows = self._rows(rule.sql)
             if len(rows) != 1 or len(rows[0]) != 1:
                 raise RuleError(f"Rule {rule.name!r} must give one row with one number.")
             return None if rows[0][0] is None else Decimal(str(rows[0][0]))
@@ -142,7 +144,7 @@ class WeekAudit(AbstractContextManager["WeekAudit"]):
 
     def _copy(self, query: str, target: Path) -> None:
         name = str(target).replace("'", "''")
-        self._db.execute(f"COPY ({query}) TO '{name}' (FORMAT parquet, COMPRESSION zstd)")
+        self._rows(f"COPY ({query}) TO '{name}' (FORMAT parquet, COMPRESSION zstd)")
 
     def _view(self, name: str, files: Sequence[AuditedFile], schema: pa.Schema) -> None:
         if not files:
@@ -153,18 +155,20 @@ class WeekAudit(AbstractContextManager["WeekAudit"]):
     def _table(self, name: str, rows: Sequence[dict[str, Any]], schema: pa.Schema) -> None:
         table = pa.Table.from_pylist(list(rows), schema=schema)
         self._db.register("incoming", table)
-        self._db.execute(f"CREATE TABLE {name} AS SELECT * FROM incoming")
+        self._rows(f"CREATE TABLE {name} AS SELECT * FROM incoming")
         self._db.unregister("incoming")
 
     def _null_shares(self) -> list[dict[str, Any]]:
         columns = ", ".join(f"100.0 * count(*) FILTER ({name} IS NULL) / count(*) AS {name}" for name in _NULLABLE)
-        row = self._db.execute(f"SELECT {columns} FROM events").fetchone()
-        shares = zip(_NULLABLE, row or (), strict=False)
+        shares = zip(_NULLABLE, self._rows(f"SELECT {columns} FROM events")[0], strict=True)
         return [{"column_name": name, "share_pct": float(share)} for name, share in shares if share is not None]
 
     def _one(self, query: str) -> int:
-        row = self._db.execute(query).fetchone()
-        return int(row[0]) if row else 0
+        return int(self._rows(query)[0][0])
+
+    def _rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Execute and fetch to the end: a result that is left open blocks the connection."""
+        return self._db.execute(query).fetchall()
 
 
 _TIME = pa.timestamp("us", tz="UTC")

@@ -1,1 +1,1 @@
-"""Lays the valid parts of a week out as the curated data set, in the run's staging folder."""
+"""The loader: validated parts in, the future curated data set out, under the run's staging folder."""

@@ -166,8 +166,10 @@ _SCHEMA: dict[type, tuple[int, tuple[_FieldEncoder, ...]]] = {
     Begin: (0x11, (enc.ushort, _uint, _uint, _uint, _uint, _any, _any, _properties)),
     Attach: (
         0x12,
-        (enc.string, _uint, _bool, enc.ubyte, enc.ubyte, _any, _any)
-        + (_any, _bool, _uint, enc.ulong, _any, _any, _properties),
+        (
+            enc.string, _uint, _bool, enc.ubyte, enc.ubyte, _any, _any,
+            _any, _bool, _uint, enc.ulong, _any, _any, _properties,
+        ),
     ),
     Flow: (0x13, (_uint, _uint, _uint, _uint, _uint, _uint, _uint, _uint, _bool, _bool, _properties)),
     Transfer: (0x14, (_uint, _uint, enc.binary, _uint, _bool, _bool, enc.ubyte, _any, _bool, _bool, _bool)),

@@ -1,0 +1,1 @@
+"""Reverse ETL into Salesforce: sends what changed of a week's signals and accounts for every row."""

@@ -1,0 +1,179 @@
+"""A session with one org: simple-salesforce for login, describe, limits and queries, and its HTTP session for the rest.
+
+Every method blocks (call it in a thread) and raises a SalesforceUnavailableError or SalesforceLimitError (transient),
+a SalesforceLoginError or a SalesforceRequestError (terminal), and nothing else.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+import requests
+import structlog
+from simple_salesforce import Salesforce, SalesforceAuthenticationFailed
+from simple_salesforce.exceptions import SalesforceError
+
+from libs.common.errors import RetlError
+from services.sf_sync.errors import (
+    SalesforceLimitError,
+    SalesforceLoginError,
+    SalesforceRequestError,
+    SalesforceUnavailableError,
+)
+from services.sf_sync.login import Grant
+from services.sf_sync.transport import PlainTransport, SalesforceTransport
+
+T = TypeVar("T")
+_log: Final = structlog.get_logger(__name__)
+
+# 401 everywhere; Bulk and some gateways answer 400 or 403 with one of these words instead.
+_EXPIRED_WORDS: Final = ("INVALID_SESSION_ID", "InvalidSessionId")
+_LIMIT_CODES: Final = ("REQUEST_LIMIT_EXCEEDED", "ExceededQuota", "API_LIMIT_EXCEEDED", "TotalRequests Limit exceeded")
+_TRANSIENT_CODES: Final = (
+    "SERVER_UNAVAILABLE",
+    "API_CURRENTLY_DISABLED",
+    "REQUEST_RUNNING_TOO_LONG",
+    "SERVICE_UNAVAILABLE",
+)
+_TRANSIENT_STATUS: Final = frozenset({408, 429, 500, 502, 503, 504})
+
+
+class HttpError(Exception):
+    """Salesforce's refusal of one of our own calls, before it has become one of the project's errors."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(status, text)
+        self.status, self.text = status, text
+
+
+class SalesforceSession:
+    """Logs in at the first call and again when the session has expired. Safe to share between threads."""
+
+    def __init__(
+        self, grant: Grant, *, login_url: str, api_version: str, timeout_sec: float = 120.0, http_retries: int = 3
+    ) -> None:
+        self._grant, self._login_url, self._version = grant, login_url, api_version
+        transport = PlainTransport if login_url.startswith("http://") else SalesforceTransport
+        self._transport = transport(timeout_sec=timeout_sec, retries=http_retries)
+        self._http = requests.Session()
+        self._http.mount(
+            f"https://{urlsplit(login_url).netloc}" if transport is PlainTransport else "https://", self._transport
+        )
+        self._lock = threading.Lock()
+        self._library: Salesforce | None = None
+
+    @property
+    def calls(self) -> int:
+        """HTTP calls made so far, logins included, retries inside the transport not."""
+        return self._transport.calls
+
+    def close(self) -> None:
+        """Release the connections."""
+        self._http.close()
+
+    def describe(self, sobject: str) -> dict[str, Any]:
+        """The object's description: `createable`, `fields` and so on."""
+        found: dict[str, Any] = self._call(lambda sf: sf.restful(f"sobjects/{sobject}/describe"))
+        return found
+
+    def limits(self) -> dict[str, dict[str, int]]:
+        """The org's limits by name, each with `Max` and `Remaining`."""
+        found: dict[str, dict[str, int]] = self._call(lambda sf: sf.limits())
+        return found
+
+    def query(self, soql: str) -> list[dict[str, Any]]:
+        """All records that the SOQL query finds; for small results."""
+        records: list[dict[str, Any]] = self._call(lambda sf: sf.query_all(soql)["records"])
+        return records
+
+    def request(self, method: str, path: str, **options: Any) -> requests.Response:
+        """One call below `/services/data/vXX.X/`; `options` are those of `requests`.
+
+        Returns 2xx answers. A body that is a function is called for each try, because a stream can be sent only once.
+        """
+        body = options.pop("data", None)
+
+        def send(sf: Salesforce) -> requests.Response:
+            headers = {"Authorization": f"Bearer {sf.session_id}", **options.get("headers", {})}
+            data = body() if callable(body) else body
+            try:
+                answer = self._http.request(
+                    method, f"{sf.base_url}{path}", **{**options, "headers": headers, "data": data}
+                )
+            finally:
+                if hasattr(data, "close"):
+                    data.close()
+            if answer.status_code >= 300:
+                text = answer.text
+                answer.close()
+                raise HttpError(answer.status_code, text)
+            return answer
+
+        return self._call(send)
+
+    def _call(self, action: Callable[[Salesforce], T]) -> T:
+        with _translated():
+            library = self._logged_in()
+            try:
+                return action(library)
+            except (SalesforceError, HttpError) as error:
+                if not _has_expired(error):
+                    raise
+            return action(self._logged_in(instead_of=library))
+
+    def _logged_in(self, instead_of: Salesforce | None = None) -> Salesforce:
+        """The library's session; a new one if there is none or it still is the expired one."""
+        with self._lock:
+            if self._library is None or self._library is instead_of:
+                if self._grant.warning and self._library is None:
+                    _log.warning("salesforce login is being retired", action="login", warning=self._grant.warning)
+                session_id, instance = self._grant.login(self._http, self._login_url)
+                self._library = Salesforce(
+                    session_id=session_id,
+                    instance_url=f"https://{instance}",
+                    session=self._http,
+                    version=self._version,
+                )
+            return self._library
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except RetlError:
+        raise
+    except SalesforceAuthenticationFailed as error:
+        if isinstance(error.code, int) and error.code in _TRANSIENT_STATUS:
+            raise SalesforceUnavailableError(f"The login server answered {error.code}.") from error
+        raise SalesforceLoginError(f"Salesforce refused the login: {error.code}: {error.auth_message}.") from error
+    except SalesforceError as error:
+        raise refusal(error.status, str(error.content)) from error
+    except HttpError as error:
+        raise refusal(error.status, error.text) from error
+    except requests.RequestException as error:
+        # Its text may hold the URL, never the headers.
+        raise SalesforceUnavailableError(
+            f"The connection to Salesforce failed: {type(error).__name__}: {error}."
+        ) from error
+
+
+def _has_expired(error: SalesforceError | HttpError) -> bool:
+    if isinstance(error, SalesforceAuthenticationFailed):
+        return False
+    text = error.text if isinstance(error, HttpError) else str(error.content)
+    return error.status == 401 or (error.status in {400, 403} and any(word in text for word in _EXPIRED_WORDS))
+
+
+def refusal(status: int, text: str) -> RetlError:
+    """The project's error for an HTTP answer of Salesforce that is not 2xx."""
+    said = f"Salesforce answered {status}: {text[:500]}"
+    if any(code in text for code in _LIMIT_CODES):
+        return SalesforceLimitError(said)
+    if status in _TRANSIENT_STATUS or any(code in text for code in _TRANSIENT_CODES):
+        return SalesforceUnavailableError(said)
+    if status == 401:
+        return SalesforceLoginError(said)
+    return SalesforceRequestError(said)

@@ -44,7 +44,7 @@ class Metrics:
         )
         self._handler_seconds = Histogram(
             Name.HANDLER_SECONDS,
-            "From receiving a message to its settlement, by what became of it.",
+            "From receiving a message to the decision about it, by what became of it.",
             ("service", "action"),
             registry=self.registry,
             buckets=HANDLER_BUCKETS_SEC,

@@ -97,10 +97,11 @@ class Consumer(Generic[M]):
         ):
             async with LockKeeper(delivery, clock=self._clock, metrics=self._metrics, log=self._log) as lock:
                 ending = await self._end(delivery, attempt, lock, stopping)
+                # Without the settlement, which may wait for a receive call in progress and delays nobody.
+                seconds = self._clock.monotonic() - started
                 await failpoint("before_settle")
                 ending = await self._settle(delivery, ending)
             await failpoint("after_settle")
-            seconds = self._clock.monotonic() - started
             self._metrics.finished(ending.action, seconds)
             self._tell(span, delivery, attempt, ending, seconds)
         return ending.action
@@ -189,7 +190,7 @@ class Consumer(Generic[M]):
             case Done(note):
                 return Ending(action=Action.DONE, settle=Settle.COMPLETE, note=note)
             case Retry(reason, code, after_sec):
-                failure = Failure(code, reason, "Nothing yet: the message is delivered again by itself.")
+                failure = Failure(code, reason, "The service's log says what it waited for.")
                 return await self._endings.retry(delivery, attempt, message, failure, after_sec)
             case DeadLetter(code, text, next_step):
                 return await self._endings.fail(delivery, attempt, message, Failure(code, text, next_step))

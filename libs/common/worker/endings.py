@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from libs.common.alerts import AlertKind, Alerts
@@ -52,7 +53,7 @@ class Endings:
         """Schedule the next try, or give up when there is none left."""
         delay = self._policy.delay(attempt.spent, after_sec)
         if delay is None:
-            return await self.fail(delivery, attempt, message, failure)
+            return await self.fail(delivery, attempt, message, _given_up(failure, tries=attempt.spent + 1))
         return await self._schedule(delivery, attempt, failure, delay, Action.RETRIED)
 
     async def defer(self, delivery: Delivery, attempt: Attempt, failure: Failure) -> Ending:
@@ -118,6 +119,11 @@ class Endings:
             return Ending(action=Action.LEFT, settle=Settle.NOT, failure=failure, note=note)
         await failpoint("after_retry_scheduled")
         return Ending(action=action, settle=Settle.COMPLETE, failure=failure, delay_sec=delay_sec)
+
+
+def _given_up(failure: Failure, *, tries: int) -> Failure:
+    advice = f"{tries} tries did not help. When the cause is mended, `retl dlq replay` or publish the week again."
+    return replace(failure, next_step=f"{advice} {failure.next_step}")
 
 
 def _kind(kept_success: bool, status: RunStatus) -> AlertKind:

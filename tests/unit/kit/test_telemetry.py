@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+from opentelemetry import trace
+
+from libs.common import telemetry
+from libs.common.bus.envelope import Outgoing
+from libs.common.errors import SettingsError
+from tests.unit.worker.harness import events_extracted
+
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def test_what_a_handler_publishes_belongs_to_the_trace_of_its_message() -> None:
+    with telemetry.handling("validator", "events.extracted", {"traceparent": PARENT}):
+        outgoing = Outgoing.of(events_extracted())
+    assert outgoing.properties["traceparent"].split("-")[1] == PARENT.split("-")[1]
+
+
+def test_outside_any_trace_nothing_is_added() -> None:
+    assert "traceparent" not in Outgoing.of(events_extracted()).properties
+
+
+def test_a_message_without_context_is_handled_all_the_same() -> None:
+    with telemetry.handling("validator", "events.extracted", {"traceparent": "rubbish"}) as span:
+        telemetry.mark_failed(span, "text")
+        assert trace.get_current_span() is span
+
+
+def test_without_an_endpoint_no_exporter_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(telemetry.ENDPOINT, raising=False)
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+    telemetry.start_exporter("gate")()
+
+
+def test_an_endpoint_without_the_extra_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(telemetry.ENDPOINT, "http://127.0.0.1:4318")
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+    with pytest.raises(SettingsError, match=telemetry.ENDPOINT):
+        telemetry.start_exporter("gate")

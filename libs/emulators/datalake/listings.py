@@ -65,11 +65,12 @@ async def list_blobs(call: Call) -> web.Response:
             entries[node.path] = _blob_item(node, with_metadata=with_metadata)
     names = sorted(name for name in entries if name > marker)
     following = _encoded(names[size - 1]) if len(names) > size else ""
+    blobs = "".join(entries[name] for name in names[:size])
     return web.Response(
         content_type="application/xml",
         text=f'<?xml version="1.0" encoding="utf-8"?><EnumerationResults ContainerName={quoteattr(container)}>'
-        f"<Prefix>{escape(prefix)}</Prefix><Blobs>{''.join(entries[name] for name in names[:size])}</Blobs>"
-        f"<NextMarker>{following}</NextMarker></EnumerationResults>",
+        f"<Prefix>{escape(prefix)}</Prefix><MaxResults>{size}</MaxResults><Delimiter>{escape(delimiter)}</Delimiter>"
+        f"<Blobs>{blobs}</Blobs><NextMarker>{following}</NextMarker></EnumerationResults>",
     )
 
 

@@ -1,29 +1,47 @@
-"""Where the loader's CPU work is done: in a process of its own."""
+"""Where the loader's CPU work is done: in a process of its own, one group at a time."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple, Protocol
 
 from libs.common.processes import Processes
 
 
-class Facts(NamedTuple):
-    """What a Parquet file says of itself; times are None where it has no events."""
+class Merger:
+    """Makes one local file of many. Its methods raise OSError and WorkerDiedError."""
 
-    rows: int
-    min_event_time: datetime | None
-    max_event_time: datetime | None
-
-
-class Merger(Protocol):
-    """Local files into one; raises OSError, WorkerDiedError."""
+    def __init__(self, processes: Processes) -> None:
+        self._processes = processes
 
     async def merge_events(self, sources: Sequence[Path], target: Path) -> None:
-        """Write all events, sorted by user and time."""
+        """Write the events of all sources, sorted by user and time; without sources a file without rows."""
+        await self._processes.run(_merge_events, sources, target)
 
     async def merge_rejects(self, sources: Sequence[Path], target: Path) -> None:
-        """Write all rejects, in the order of the source."""
+        """Write the rejects of all sources, in their order."""
+        await self._processes.run(_merge_rejects, sources, target)
 
-    async def read_facts(self, path: Path) -> Facts:
-        """What the file says of itself."""
+    async def read_facts(self, path: Path) -> tuple[int, datetime | None, datetime | None]:
+        """Rows, first and last event time (None without events), as the file itself has them."""
+        return await self._processes.run(_read_facts, path)
+
+
+# Arrow is imported here and not above, so that only the process that uses it holds it in memory.
+
+
+def _merge_events(sources: Sequence[Path], target: Path) -> None:
+    from services.loader.merge import merge_events
+
+    merge_events(sources, target)
+
+
+def _merge_rejects(sources: Sequence[Path], target: Path) -> None:
+    from services.loader.merge import merge_rejects
+
+    merge_rejects(sources, target)
+
+
+def _read_facts(path: Path) -> tuple[int, datetime | None, datetime | None]:
+    from services.loader.merge import read_facts
+
+    return read_facts(path)

@@ -19,8 +19,8 @@ def plan_groups(parts: Sequence[tuple[int, int]], parts_total: int | None, *, mo
     """The groups that nothing can be added to any more.
 
     `parts` are (part, records) of the parts known so far, by part. A group takes parts in their order for as long as
-    their records stay within `most_records`; a part that is larger is a group of its own. The answer for a group depends
-    on the parts up to its `closed_by` only: it is the same whoever asks, and in whatever order the parts came.
+    their records stay within `most_records`; a part that is larger is a group of its own. The answer for a group
+    depends on the parts up to its `closed_by` only: it is the same whoever asks, in whatever order the parts came.
     """
     groups: list[Group] = []
     first, records = 0, 0

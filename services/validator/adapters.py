@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from libs.common.events.report import Report
 from libs.common.processes import Processes
 from libs.common.week import Week
-from services.validator.report import Report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,8 +14,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from libs.common.events.pages import RECORD_KEYS, split_page
+from libs.common.events.report import UNKNOWN_NAMES_MAX
 from services.validator.record import COLUMNS
-from services.validator.report import UNKNOWN_NAMES_MAX
 from services.validator.values import Number, read_json
 
 _Value = str | int | float | bool | list[Any] | dict[str, Any] | None

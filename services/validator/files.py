@@ -8,10 +8,11 @@ from typing import Any, Final, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from libs.common.events.arrow import keep_small
+from libs.common.events.report import Report
 from libs.common.events.schema import EVENT_SCHEMA, REJECT_SCHEMA, WRITER_OPTIONS
 from libs.common.week import Week
 from services.validator.part import PartJudge
-from services.validator.report import Report
 
 ROW_GROUP_BYTES: Final = 32 * 1024 * 1024
 """Of Arrow memory; about 200,000 events, so that a usual part is one row group."""
@@ -23,7 +24,7 @@ def validate_files(raw: Path, valid: Path, rejects: Path, week: Week, ingested_a
 
     Raises OSError, pa.ArrowInvalid for a file that is no raw part.
     """
-    pa.set_cpu_count(1)  # the processes share the machine already
+    keep_small()
     judge = PartJudge(week, ingested_at)
     with (
         pq.ParquetFile(raw) as source,

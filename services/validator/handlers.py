@@ -8,6 +8,7 @@ from datetime import datetime
 
 from libs.common.blobs import open_blob, store
 from libs.common.bus.envelope import Outgoing
+from libs.common.events.report import Report
 from libs.common.failpoints import failpoint
 from libs.common.lake import paths
 from libs.common.messages import EventsExtracted, EventsValidated
@@ -17,7 +18,6 @@ from libs.common.service import Kit
 from libs.common.state import PartRow, RunMissingError, Stage, StageStatus
 from libs.common.week import Week
 from services.validator.adapters import PartFiles
-from services.validator.report import Report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from libs.common.events.pages import PageError, split_page
+from libs.common.events.report import Report
 from libs.common.events.schema import EVENT_SCHEMA, REJECT_SCHEMA
 from libs.common.week import Week
 from services.validator.columns import RECORD_SCHEMA, judge_columns
 from services.validator.decoding import PageDecoder
 from services.validator.record import Event, Fault, judge
-from services.validator.report import Report
 from services.validator.values import read_json
 
 BATCH_RECORDS: Final = 8_192

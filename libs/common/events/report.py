@@ -1,4 +1,4 @@
-"""What is told about the records of a part, or of several."""
+"""What validation found in the records of a part, or of several: made by the validator, summed for the manifest."""
 
 from collections import Counter
 from collections.abc import Iterable

@@ -127,7 +127,7 @@ def grant_of(settings: SfSyncSettings) -> Grant:
             client_secret=secret,
             api_version=settings.sf_api_version,
         )
-    assert settings.sf_client_id and secret  # noqa: S101, PT018 - the settings' validator saw to it
+    assert settings.sf_client_id and secret  # noqa: PT018 - the settings' validator saw to it
     return ClientCredentials(settings.sf_client_id, secret)
 
 

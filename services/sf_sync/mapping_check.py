@@ -1,7 +1,8 @@
 """Holds the mapping against the signals' schema and Salesforce's `describe`; all faults come in one message. Pure."""
 
 import difflib
-from collections.abc import Iterator, Mapping as Dict, Sequence
+from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as Dict
 from typing import Any, Final
 
 import pyarrow as pa
@@ -177,7 +178,7 @@ def _can_write(wanted: Format, column_type: pa.DataType) -> bool:
 
 def _resolved(name: str, line: FieldMap, schema: pa.Schema, field: Dict[str, Any]) -> ResolvedField:
     wanted = line.format or _default_format(schema.field(line.column).type)
-    assert wanted is not None  # noqa: S101 - `_type_faults` has refused it
+    assert wanted is not None
     precision = field.get("digits") if field["type"] in {"int", "long"} else field.get("precision")
     return ResolvedField(
         field=name,

@@ -49,6 +49,6 @@ class PlainTransport(SalesforceTransport):
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         """`SalesforceTransport.send` over http."""
-        assert request.url is not None  # noqa: S101 - a prepared request has one
+        assert request.url is not None
         request.url = "http://" + request.url.removeprefix("https://")
         return super().send(request, *args, **kwargs)

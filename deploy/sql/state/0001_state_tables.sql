@@ -50,6 +50,7 @@ CREATE TABLE dbo.pipeline_run (
     error_code NVARCHAR(128) NULL,
     error_message NVARCHAR(4000) NULL,
     error_next_step NVARCHAR(1000) NULL,
+    supersedes NVARCHAR(128) NULL,
     superseded_by NVARCHAR(128) NULL,
     moved_checkpoint BIT NOT NULL,
     changed_by NVARCHAR(32) NOT NULL,

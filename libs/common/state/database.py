@@ -23,6 +23,7 @@ Work = Callable[[Connection], T]
 
 FIRST_PAUSE_SEC = 0.05
 LONGEST_PAUSE_SEC = 5.0
+LEAST_ATTEMPTS = 6
 PASSING: tuple[type[StateError], ...] = (StateUnavailableError, StateBusyError)
 
 
@@ -66,11 +67,15 @@ class Database:
     ) -> T:
         deadline = self._clock.monotonic() + (self._patience_sec if patient else 0.0)
         pause_sec = FIRST_PAUSE_SEC
+        attempts = 0
         while True:
             try:
                 return await self._in_thread(engine, work)
-            except again:
-                if self._clock.monotonic() + pause_sec > deadline:
+            except again as error:
+                attempts += 1
+                # Losing to another writer says nothing about the database's health: such calls always get some turns.
+                lost = patient and not isinstance(error, StateUnavailableError) and attempts < LEAST_ATTEMPTS
+                if not lost and self._clock.monotonic() + pause_sec > deadline:
                     raise
             await self._clock.sleep(pause_sec * random.uniform(0.5, 1.0))
             pause_sec = min(pause_sec * 2, LONGEST_PAUSE_SEC)

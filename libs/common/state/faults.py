@@ -30,4 +30,4 @@ def _driver_error(error: Exception) -> StateError:
     if isinstance(error, sqlite3.Error):
         return sqlite_fault(error)(f"The state database (SQLite) says: {text[:_TEXT_LENGTH]}.")
     sqlstate = str(error.args[0]) if len(error.args) > 1 else ""
-    return mssql_fault(sqlstate, text)(f"The state database says: [{sqlstate}] {text[:_TEXT_LENGTH]}")
+    return mssql_fault(sqlstate, text)(f"The state database says: {text[:_TEXT_LENGTH]}")

@@ -89,18 +89,20 @@ class Gate:
 
 def _complete(connection: Connection, tables: Tables, passing: _Passing) -> GateCommit:
     run = _read_run(connection, tables, passing.run_id)
-    if run is None:
-        raise RunMissingError(f"Run {passing.run_id} is not in the state tables.")
-    if run.status.is_active:
+    if run is not None and run.status.is_active:
+        # Looked up before any row is locked: the search passes rows that other gates hold.
+        earlier = None if run.options.dry_run else _earlier_success(connection, tables, run)
         # The first update holds the run's row until the commit, so that nobody ends it while its predecessor goes.
-        if _update_if_active(connection, tables, run.run_id, passing.figures):
-            if not run.options.dry_run:
-                _supersede(connection, tables, run)
+        if _update_if_active(connection, tables, run.run_id, {**passing.figures, "supersedes": earlier}):
+            if earlier is not None:
+                _supersede(connection, tables, earlier, run.run_id)
             _update_if_active(connection, tables, run.run_id, {"status": passing.status.value})
             _finish_stage(connection, tables, passing)
             if not run.options.dry_run:
                 _move_checkpoint(connection, tables, run, passing.now)
-        run = _read_run(connection, tables, passing.run_id) or run
+        run = _read_run(connection, tables, passing.run_id)
+    if run is None:
+        raise RunMissingError(f"Run {passing.run_id} is not in the state tables.")
     if not run.status.is_success and run.status is not RunStatus.SUPERSEDED:
         raise RunEndedError(run.run_id, run.status)
     return _committed(connection, tables, run)
@@ -111,22 +113,28 @@ def _read_run(connection: Connection, tables: Tables, run_id: str) -> Run | None
     return None if row is None else run_of(row)
 
 
-def _supersede(connection: Connection, tables: Tables, run: Run) -> None:
+def _earlier_success(connection: Connection, tables: Tables, run: Run) -> str | None:
+    """The run that this one is to replace. Raises WeekDoneError where it was not told to."""
     table = tables.run
-    earlier = (
+    statement = select(table.c.run_id).where(
         table.c.pipeline_name == run.pipeline_name,
         table.c.batch_week_start == run.week.start,
         table.c.batch_week_end == run.week.end,
         *successful(table),
     )
-    if run.options.force:
-        connection.execute(
-            update(table)
-            .where(*earlier)
-            .values(status=RunStatus.SUPERSEDED.value, superseded_by=run.run_id, changed_by=uuid.uuid4().hex)
-        )
-    elif (done := connection.execute(select(table.c.run_id).where(*earlier)).scalar()) is not None:
-        raise WeekDoneError(run.week, done)
+    earlier = connection.execute(statement).scalar()
+    if earlier is not None and not run.options.force:
+        raise WeekDoneError(run.week, earlier)
+    return earlier
+
+
+def _supersede(connection: Connection, tables: Tables, earlier: str, run_id: str) -> None:
+    table = tables.run
+    connection.execute(
+        update(table)
+        .where(table.c.run_id == earlier, *successful(table))
+        .values(status=RunStatus.SUPERSEDED.value, superseded_by=run_id, changed_by=uuid.uuid4().hex)
+    )
 
 
 def _update_if_active(connection: Connection, tables: Tables, run_id: str, values: dict[str, Any]) -> bool:
@@ -167,10 +175,8 @@ def _move_checkpoint(connection: Connection, tables: Tables, run: Run, now: date
 def _committed(connection: Connection, tables: Tables, run: Run) -> GateCommit:
     key = (tables.stage.c.run_id == run.run_id, tables.stage.c.stage_name == Stage.QUALITY_GATE.value)
     stage = connection.execute(select(tables.stage).where(*key)).mappings().one()
-    superseded = select(tables.run.c.run_id).where(tables.run.c.superseded_by == run.run_id)
     return GateCommit(
         run=run,
         stage=stage_of(stage),
         checkpoint=read_checkpoint(connection, tables.checkpoint, run.pipeline_name),
-        superseded=connection.execute(superseded).scalar(),
     )

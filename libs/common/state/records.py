@@ -47,6 +47,7 @@ def run_of(row: RowMapping) -> Run:
         reject_rate_pct=row["reject_rate_pct"],
         output_path=row["output_path"],
         error=_failure_of(row),
+        supersedes=row["supersedes"],
         superseded_by=row["superseded_by"],
         moved_checkpoint=bool(row["moved_checkpoint"]),
     )

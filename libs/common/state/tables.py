@@ -112,6 +112,7 @@ def _run(naming: Naming, metadata: MetaData) -> Table:
         Column("reject_rate_pct", Percent),
         Column("output_path", ShortText(PATH_LENGTH)),
         *_error_columns(),
+        Column("supersedes", ShortText(NAME_LENGTH)),
         Column("superseded_by", ShortText(NAME_LENGTH)),
         Column("moved_checkpoint", Boolean(create_constraint=False), nullable=False),
         # Which call changed the status last: a call whose commit was not acknowledged finds itself here.

@@ -91,6 +91,8 @@ class Run:
     """Per cent with four decimals."""
     output_path: str | None = None
     error: Failure | None = None
+    supersedes: str | None = None
+    """The run whose success this forced one replaced."""
     superseded_by: str | None = None
     """The forced run whose success replaced this one's."""
     moved_checkpoint: bool = False
@@ -170,8 +172,11 @@ class GateCommit:
     run: Run
     stage: StageRow
     checkpoint: Checkpoint | None
-    superseded: str | None
-    """The run whose success this one replaced."""
+
+    @property
+    def superseded(self) -> str | None:
+        """The run whose success this one replaced."""
+        return self.run.supersedes
 
     @property
     def checkpoint_moved(self) -> bool:

@@ -48,6 +48,7 @@ def upgrade() -> None:
         sa.Column("error_code", ShortText(128)),
         sa.Column("error_message", ShortText(4000)),
         sa.Column("error_next_step", ShortText(1000)),
+        sa.Column("supersedes", ShortText(128)),
         sa.Column("superseded_by", ShortText(128)),
         sa.Column("moved_checkpoint", sa.Boolean(create_constraint=False), nullable=False),
         sa.Column("changed_by", ShortText(32), nullable=False),

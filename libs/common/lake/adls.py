@@ -6,21 +6,23 @@ import io
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, Final
 from urllib.parse import quote
 
 from azure.core import MatchConditions
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.exceptions import AzureError, ResourceModifiedError
+from azure.core.exceptions import AzureError, ResourceModifiedError, ResourceNotFoundError
 from azure.identity.aio import DefaultAzureCredential
 from azure.storage.filedatalake import FileProperties
 from azure.storage.filedatalake.aio import DataLakeDirectoryClient, DataLakeFileClient, FileSystemClient
 
 from libs.common.lake import paths
 from libs.common.lake.adls_client import open_client
-from libs.common.lake.adls_errors import NO_TARGET_PARENT, azure_code, translated
+from libs.common.lake.adls_errors import NO_TARGET_PARENT, azure_code, from_azure
 from libs.common.lake.adls_transfer import chunks_of_bytes, chunks_of_file, download, upload
+from libs.common.lake.disk_errors import from_os
 from libs.common.lake.errors import LakeFileNotFoundError, LakeUnavailableError
 from libs.common.lake.port import FileInfo, FileInfos
 
@@ -78,13 +80,14 @@ class AdlsLake:
     async def get_file(self, path: str, local: Path) -> Path:
         """See `Lake.get_file`."""
         part = local.with_name(paths.temporary_name())
-        file = await asyncio.to_thread(part.open, "xb")
-        try:
-            with file:
-                await self._download(path, file)
-            return await asyncio.to_thread(part.replace, local)
-        finally:
-            await asyncio.to_thread(part.unlink, missing_ok=True)
+        with self._errors(path):
+            file = await asyncio.to_thread(part.open, "xb")
+            try:
+                with file:
+                    await self._download(path, file)
+                return await asyncio.to_thread(part.replace, local)
+            finally:
+                await asyncio.to_thread(part.unlink, missing_ok=True)
 
     @asynccontextmanager
     async def local_copy(self, path: str, scratch: Path) -> AsyncGenerator[Path]:
@@ -142,6 +145,21 @@ class AdlsLake:
             else:
                 await self._file(path).delete_file()
 
+    async def sweep(self, *, older_than_sec: float) -> int:
+        """See `Lake.sweep`."""
+        limit = datetime.now(UTC) - timedelta(seconds=older_than_sec)
+        leftovers = []
+        with contextlib.suppress(LakeFileNotFoundError), self._errors(""):
+            async for item in self._client.get_paths(path=self._prefix.rstrip("/") or None, recursive=True):
+                changed_at = item.last_modified.replace(tzinfo=UTC)  # the SDK's listing gives it without a zone
+                if paths.is_temporary(item.name) and not item.is_directory and changed_at < limit:
+                    leftovers.append(item.name)
+        with self._errors(""):
+            for name in leftovers:
+                with contextlib.suppress(ResourceNotFoundError):
+                    await self._client.get_file_client(name).delete_file()
+        return len(leftovers)
+
     async def aclose(self) -> None:
         """See `Lake.aclose`."""
         await self._client.close()
@@ -153,7 +171,9 @@ class AdlsLake:
         try:
             yield
         except AzureError as error:
-            raise translated(error, f"{path!r} in {self.url}") from error
+            raise from_azure(error, f"{path!r} in {self.url}") from error
+        except OSError as error:  # of the local disk; the network's come as AzureError
+            raise from_os(error, f"{path!r} in {self.url}") from error
 
     def _at(self, path: str) -> str:
         return self._prefix + paths.check_path(path)

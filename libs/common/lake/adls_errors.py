@@ -32,7 +32,7 @@ def azure_code(error: AzureError) -> str:
     return str(response.headers.get("x-ms-error-code", "")) if response is not None else ""
 
 
-def translated(error: AzureError, what: str) -> LakeError:
+def from_azure(error: AzureError, what: str) -> LakeError:
     """The LakeError for `error`; `what` says which path of which lake.
 
     The SDK's own text is left out, because it may quote a signed URL; it is in the log, as the cause.

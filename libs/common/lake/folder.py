@@ -6,29 +6,19 @@ import errno
 import os
 import shutil
 import stat
+import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from libs.common.lake import paths
-from libs.common.lake.errors import (
-    LakeAccessError,
-    LakeError,
-    LakeFileExistsError,
-    LakeFileNotFoundError,
-    LakeFullError,
-    LakePathError,
-    LakeUnavailableError,
-)
+from libs.common.lake.disk_errors import from_os
+from libs.common.lake.errors import LakeFileExistsError, LakeFileNotFoundError, LakePathError
 from libs.common.lake.port import FileInfo, FileInfos
 
 _T = TypeVar("_T")
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
-_WRONG_KIND = frozenset({errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP})
-_TAKEN = frozenset({errno.EEXIST, errno.ENOTEMPTY})
 # What file systems without hard links (SMB, some FUSE mounts) answer to link().
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
@@ -133,13 +123,22 @@ class FolderLake:
                 target.rename(doomed)  # out of sight in one step, then removed at leisure
             except (FileNotFoundError, NotADirectoryError):
                 return
-            if doomed.is_dir() and not doomed.is_symlink():
-                shutil.rmtree(doomed)
-            else:
-                doomed.unlink()
+            _remove(doomed)
             _sync_directories(target.parent)
 
         await self._run(path, remove)
+
+    async def sweep(self, *, older_than_sec: float) -> int:
+        """See `Lake.sweep`."""
+
+        def remove() -> int:
+            limit = time.time() - older_than_sec
+            leftovers = [path for path in _temporary_below(self._root) if path.lstat().st_mtime < limit]
+            for path in leftovers:
+                _remove(path)
+            return len(leftovers)
+
+        return await self._run("", remove)
 
     async def aclose(self) -> None:
         """Nothing to release."""
@@ -148,25 +147,7 @@ class FolderLake:
         try:
             return await asyncio.to_thread(work)
         except OSError as error:
-            raise self._translated(error, path) from error
-
-    def _translated(self, error: OSError, path: str) -> LakeError:
-        where = f"{path!r} in {self.url}"
-        reason = error.strerror or str(error)
-        if error.errno == errno.ENOENT:
-            return LakeFileNotFoundError(f"There is no file {error.filename}, for {where}.")
-        if error.errno in _TAKEN:
-            return LakeFileExistsError(f"The target of a rename of {where} exists already ({error.filename2}).")
-        if error.errno in _FULL:
-            return LakeFullError(f"No space left for {where}: {reason}.")
-        if error.errno in _DENIED:
-            return LakeAccessError(
-                f"No permission for {where}: {reason} ({error.filename}).",
-                next_step=f"Make {self._root} readable and writable for the service's user (id {os.geteuid()}).",
-            )
-        if error.errno in _WRONG_KIND:
-            return LakePathError(f"{where} cannot be used as asked: {reason} ({error.filename}).")
-        return LakeUnavailableError(f"The disk under the lake failed for {where}: {reason}.")
+            raise from_os(error, f"{path!r} in {self.url}") from error
 
     def _at(self, path: str) -> Path:
         return self._root.joinpath(paths.check_path(path))
@@ -223,6 +204,22 @@ def _move_exclusively(old: Path, new: Path) -> None:
         old.rename(new)
         return
     old.unlink()
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a link or a tree, also while somebody else is removing it."""
+    while path.is_dir() and not path.is_symlink():
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+
+
+def _temporary_below(root: Path) -> Iterator[Path]:
+    """The topmost unfinished files and directories."""
+    for directory, directories, files in os.walk(root):
+        for name in filter(paths.is_temporary, [*directories, *files]):
+            yield Path(directory, name)
+        directories[:] = [name for name in directories if not paths.is_temporary(name)]
 
 
 def _sync_directories(*directories: Path) -> None:

@@ -84,5 +84,11 @@ class Lake(Protocol):
     async def delete(self, path: str) -> None:
         """Remove a file or a whole directory tree, in one step for a reader. Missing is fine."""
 
+    async def sweep(self, *, older_than_sec: float) -> int:
+        """Remove what killed writers left behind, unseen, if it is older than `older_than_sec`; returns how many.
+
+        Give it more seconds than any upload takes: a live upload looks the same.
+        """
+
     async def aclose(self) -> None:
         """Release connections; the lake is unusable afterwards."""

@@ -269,6 +269,22 @@ async def test_paths_that_lead_astray_are_refused_everywhere(lake: Lake, tmp_pat
             await call()
 
 
+async def test_a_missing_local_file_or_directory_is_named(lake: Lake, tmp_path: Path) -> None:
+    with pytest.raises(LakeError, match="not-there"):
+        await lake.put_file(tmp_path / "not-there", "file")
+    assert await lake.list("") == []
+    await lake.put_bytes(b"1", "file")
+    with pytest.raises(LakeError, match="nowhere"):
+        await lake.get_file("file", tmp_path / "nowhere" / "back")
+
+
+async def test_sweeping_a_lake_without_leftovers_removes_nothing(lake: Lake) -> None:
+    assert await lake.sweep(older_than_sec=0) == 0
+    await lake.put_bytes(b"1", "dir/file")
+    assert await lake.sweep(older_than_sec=0) == 0
+    assert await lake.list("") == [FileInfo("dir/file", 1)]
+
+
 async def test_errors_tell_code_next_step_and_kind(lake: Lake) -> None:
     with pytest.raises(LakeError) as caught:
         await lake.get_bytes("missing")

@@ -49,6 +49,9 @@ async def test_a_put_that_was_killed_is_never_seen(lake: FolderLake, root: Path)
     assert len(list((root / "dir").iterdir())) == 2
     assert await lake.list("") == [FileInfo("dir/file", 3)]
     assert await lake.get_bytes("dir/file") == b"old"
+    assert await lake.sweep(older_than_sec=3600) == 0  # it might still be at work
+    assert await lake.sweep(older_than_sec=-1) == 1
+    assert [path.name for path in (root / "dir").iterdir()] == ["file"]
 
 
 async def test_file_and_directories_are_on_the_disk_before_put_returns(
@@ -114,12 +117,6 @@ async def test_a_local_copy_is_the_file_itself(lake: FolderLake, root: Path, tmp
     assert (root / "file").exists()
 
 
-async def test_a_missing_local_file_is_named(lake: FolderLake, tmp_path: Path) -> None:
-    with pytest.raises(LakeError, match="not-there"):
-        await lake.put_file(tmp_path / "not-there", "file")
-    assert await lake.list("") == []
-
-
 async def test_an_exclusive_rename_that_was_killed_half_way_is_finished(lake: FolderLake, root: Path) -> None:
     await lake.put_bytes(b"1", "source")
     os.link(root / "source", root / "target")
@@ -154,6 +151,9 @@ async def test_a_tree_is_out_of_sight_before_it_is_removed(
         await lake.delete("dir")
     assert await lake.list("") == []
     assert not (root / "dir").exists()
+    monkeypatch.undo()
+    assert await lake.sweep(older_than_sec=-1) == 1
+    assert not list(os.scandir(root))
 
 
 async def test_a_link_out_of_the_lake_is_removed_not_followed(lake: FolderLake, root: Path, tmp_path: Path) -> None:

@@ -1,55 +1,31 @@
-"""A validator with a folder for a lake, SQLite for state, and a publisher that writes down what it is given."""
+"""A validator replica, and raw parts for it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import structlog
 
-from libs.common.alerts import Alerts
 from libs.common.blobs import store
-from libs.common.bus.envelope import Outgoing
-from libs.common.clock import SystemClock
 from libs.common.events.report import Report
 from libs.common.events.schema import RAW_SCHEMA
-from libs.common.lake import open_lake, paths
-from libs.common.messages import EventsExtracted, EventsValidated, WeekRequested, decode
-from libs.common.metrics import Metrics
-from libs.common.outbox import Outbox
+from libs.common.lake import paths
+from libs.common.messages import EventsExtracted, EventsValidated, decode
 from libs.common.outcome import Outcome
 from libs.common.service import Kit
-from libs.common.state import Stage, migrate, open_state
+from libs.common.state import Stage
 from libs.common.week import Week
 from services.validator.adapters import PartFiles
 from services.validator.files import validate_files
 from services.validator.handlers import Deps, handle
-from services.validator.settings import ValidatorSettings
-
-RUN_ID = "run-1"
-WEEK = Week(date(2019, 9, 30), date(2019, 10, 6))
-REQUESTED_AT = datetime(2019, 10, 7, 5, 30, tzinfo=UTC)
-
-
-@dataclass
-class RecordingPublisher:
-    """Implements `Publisher`; fails the next `failures` times as a broker out of reach would."""
-
-    sent: list[Outgoing] = field(default_factory=list)
-    failures: int = 0
-
-    async def publish(self, *messages: Outgoing, not_before: datetime | None = None) -> None:
-        if self.failures:
-            self.failures -= 1
-            raise ConnectionError("the broker is away")
-        self.sent.extend(messages)
+from tests.integration.kits import IDS, REQUESTED_AT, RUN_ID, RecordingPublisher, open_kit, open_run
 
 
 @dataclass
@@ -72,11 +48,7 @@ class Validator:
         arrays = [pa.array(column, kind.type) for column, kind in zip(columns, RAW_SCHEMA, strict=True)]
         pq.write_table(pa.Table.from_arrays(arrays, schema=RAW_SCHEMA), local)
         return EventsExtracted(
-            run_id=RUN_ID,
-            pipeline_name="p",
-            week_start=WEEK.start,
-            week_end=WEEK.end,
-            correlation_id="c",
+            **IDS,
             part=part,
             raw=await store(self.kit.lake, local, paths.raw_part(RUN_ID, part), len(pages)),
             first_page=rows[0][0] if rows else None,
@@ -109,37 +81,10 @@ async def _in_process(files: PartFiles, week: Week, ingested_at: datetime) -> Re
 
 @pytest.fixture
 async def validator(tmp_path: Path) -> AsyncIterator[Validator]:
-    settings = ValidatorSettings(_env_file=None, lake_url=(tmp_path / "lake").as_uri())
-    state_url = f"sqlite:///{tmp_path / 'state.db'}"
-    migrate(state_url)
-    state, lake, clock = open_state(state_url), open_lake(settings.lake_url), SystemClock()
-    log, metrics, publisher = structlog.get_logger(), Metrics("validator"), RecordingPublisher()
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    kit = Kit(
-        settings=settings,
-        state=state,
-        lake=lake,
-        outbox=Outbox(publisher, state),
-        clock=clock,
-        alerts=Alerts(log=log, clock=clock, metrics=metrics, webhook=None),
-        log=log,
-        scratch=scratch,
-        metrics=metrics,
-    )
-    request = WeekRequested(
-        run_id=RUN_ID,
-        pipeline_name="p",
-        week_start=WEEK.start,
-        week_end=WEEK.end,
-        correlation_id="c",
-        requested_by="test",
-        requested_at=REQUESTED_AT,
-    )
-    await state.open_run(request, REQUESTED_AT)
-    yield Validator(Deps(kit=kit, validate=_in_process), publisher, tmp_path / "lake")
-    await state.aclose()
-    await lake.aclose()
+    publisher = RecordingPublisher()
+    async with open_kit(tmp_path, publisher) as kit:
+        await open_run(kit)
+        yield Validator(Deps(kit=kit, validate=_in_process), publisher, tmp_path / "lake")
 
 
 @pytest.fixture

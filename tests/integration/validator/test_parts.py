@@ -14,7 +14,8 @@ from libs.common.processes import Processes
 from libs.common.scratch import ScratchFullError
 from libs.common.state import Stage, StageStatus
 from services.validator.adapters import PartValidator
-from tests.integration.validator.conftest import REQUESTED_AT, RUN_ID, WEEK, Validator
+from tests.integration.kits import REQUESTED_AT, RUN_ID, WEEK
+from tests.integration.validator.conftest import Validator
 
 Record = Callable[..., bytes]
 

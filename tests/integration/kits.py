@@ -1,0 +1,81 @@
+"""A service's kit for tests: a folder for a lake, SQLite for state, a publisher that writes down what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from libs.common.alerts import Alerts
+from libs.common.bus.envelope import Outgoing
+from libs.common.clock import SystemClock
+from libs.common.lake import open_lake
+from libs.common.messages import WeekRequested
+from libs.common.metrics import Metrics
+from libs.common.outbox import Outbox
+from libs.common.service import Kit
+from libs.common.settings import ServiceSettings, load_settings
+from libs.common.state import Run, migrate, open_state
+from libs.common.week import Week
+
+RUN_ID = "run-1"
+WEEK = Week(date(2019, 9, 30), date(2019, 10, 6))
+REQUESTED_AT = datetime(2019, 10, 7, 5, 30, tzinfo=UTC)
+IDS: dict[str, Any] = {
+    "run_id": RUN_ID,
+    "pipeline_name": "p",
+    "week_start": WEEK.start,
+    "week_end": WEEK.end,
+    "correlation_id": "c",
+}
+"""What all messages of the run carry."""
+
+
+@dataclass
+class RecordingPublisher:
+    """Implements `Publisher`; fails the next `failures` times as a broker out of reach would."""
+
+    sent: list[Outgoing] = field(default_factory=list)
+    failures: int = 0
+
+    async def publish(self, *messages: Outgoing, not_before: datetime | None = None) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise ConnectionError("the broker is away")
+        self.sent.extend(messages)
+
+
+@asynccontextmanager
+async def open_kit(folder: Path, publisher: RecordingPublisher) -> AsyncIterator[Kit]:
+    """A kit whose lake is `folder`/lake; used twice on one folder it is a second replica."""
+    state_url, settings = f"sqlite:///{folder / 'state.db'}", load_settings(ServiceSettings, _env_file=None)
+    migrate(state_url)
+    state, lake, clock = open_state(state_url), open_lake((folder / "lake").as_uri()), SystemClock()
+    log, metrics, scratch = structlog.get_logger(), Metrics("test"), folder / "scratch"
+    scratch.mkdir(exist_ok=True)
+    try:
+        yield Kit(
+            settings=settings,
+            state=state,
+            lake=lake,
+            outbox=Outbox(publisher, state),
+            clock=clock,
+            alerts=Alerts(log=log, clock=clock, metrics=metrics, webhook=None),
+            log=log,
+            scratch=scratch,
+            metrics=metrics,
+        )
+    finally:
+        await state.aclose()
+        await lake.aclose()
+
+
+async def open_run(kit: Kit) -> Run:
+    """The run that RUN_ID names."""
+    request = WeekRequested(**IDS, requested_by="test", requested_at=REQUESTED_AT)
+    return await kit.state.open_run(request, REQUESTED_AT)

@@ -1,7 +1,10 @@
 """Entities through ServiceBusAdministrationClient."""
 
-from collections.abc import AsyncIterator
-from datetime import timedelta
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
@@ -12,18 +15,23 @@ from azure.servicebus.management import CorrelationRuleFilter, FalseRuleFilter, 
 
 from libs.emulators.servicebus.admin_transport import AsyncEmulatorTransport
 
+if TYPE_CHECKING:
+    from tests.contract.servicebus.conftest import Bus, EmulatorProcess, Reading
+
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def administration(own_emulator) -> AsyncIterator[ServiceBusAdministrationClient]:
+async def administration(own_emulator: EmulatorProcess) -> AsyncIterator[ServiceBusAdministrationClient]:
     async with ServiceBusAdministrationClient.from_connection_string(
         own_emulator.connection_string, transport=AsyncEmulatorTransport(own_emulator.admin_url)
     ) as client:
         yield client
 
 
-async def test_a_queue_is_created_read_changed_listed_and_deleted(administration):
+async def test_a_queue_is_created_read_changed_listed_and_deleted(
+    administration: ServiceBusAdministrationClient,
+) -> None:
     created = await administration.create_queue(
         "admin/queue",
         lock_duration=timedelta(seconds=30),
@@ -53,7 +61,9 @@ async def test_a_queue_is_created_read_changed_listed_and_deleted(administration
         await administration.get_queue("admin/queue")
 
 
-async def test_a_topic_with_its_subscriptions_is_created_read_changed_listed_and_deleted(administration):
+async def test_a_topic_with_its_subscriptions_is_created_read_changed_listed_and_deleted(
+    administration: ServiceBusAdministrationClient,
+) -> None:
     topic = await administration.create_topic("admin.topic", default_message_time_to_live=timedelta(minutes=5))
     topic.default_message_time_to_live = timedelta(minutes=6)
     await administration.update_topic(topic)
@@ -74,12 +84,14 @@ async def test_a_topic_with_its_subscriptions_is_created_read_changed_listed_and
         await administration.get_topic("admin.topic")
 
 
-async def test_rules_are_created_read_changed_listed_and_deleted(administration):
+async def test_rules_are_created_read_changed_listed_and_deleted(
+    administration: ServiceBusAdministrationClient,
+) -> None:
     await administration.create_topic("admin.rules")
     await administration.create_subscription("admin.rules", "s")
     await administration.create_rule("admin.rules", "s", "sql", filter=SqlRuleFilter("a = @a", {"@a": 5}))
     await administration.create_rule("admin.rules", "s", "none", filter=FalseRuleFilter())
-    values = {"text": "ü<", "number": 1, "big": 2**40, "fraction": 0.5, "truth": True}
+    values: dict[str, Any] = {"text": "ü<", "number": 1, "big": 2**40, "fraction": 0.5, "truth": True}
     await administration.create_rule(
         "admin.rules", "s", "correlation", filter=CorrelationRuleFilter(label="L", properties=values)
     )
@@ -90,22 +102,25 @@ async def test_rules_are_created_read_changed_listed_and_deleted(administration)
         "none",
         "correlation",
     ]
-    sql = await administration.get_rule("admin.rules", "s", "sql")
+    sql: Any = await administration.get_rule("admin.rules", "s", "sql")
     assert (sql.filter.sql_expression, dict(sql.filter.parameters)) == ("a = @a", {"@a": 5})
-    correlation = await administration.get_rule("admin.rules", "s", "correlation")
+    correlation: Any = await administration.get_rule("admin.rules", "s", "correlation")
     assert (correlation.filter.label, dict(correlation.filter.properties)) == ("L", values)
 
     sql.filter = SqlRuleFilter("a = 6")
     await administration.update_rule("admin.rules", "s", sql)
     await administration.delete_rule("admin.rules", "s", "$Default")
-    assert (await administration.get_rule("admin.rules", "s", "sql")).filter.sql_expression == "a = 6"
+    sql = await administration.get_rule("admin.rules", "s", "sql")
+    assert sql.filter.sql_expression == "a = 6"
     with pytest.raises(ResourceNotFoundError):
         await administration.get_rule("admin.rules", "s", "$Default")
     with pytest.raises(ResourceNotFoundError):
         await administration.delete_rule("admin.rules", "s", "$Default")
 
 
-async def test_a_rule_takes_effect_at_once(administration, bus, reading, own_emulator):
+async def test_a_rule_takes_effect_at_once(
+    administration: ServiceBusAdministrationClient, bus: Bus, reading: Reading, own_emulator: EmulatorProcess
+) -> None:
     await administration.create_topic("admin.effect")
     await administration.create_subscription("admin.effect", "s")
     await administration.delete_rule("admin.effect", "s", "$Default")
@@ -125,7 +140,9 @@ async def test_a_rule_takes_effect_at_once(administration, bus, reading, own_emu
     assert await reading.left(receiver) == []
 
 
-async def test_messages_are_counted_by_state(administration, bus, reading, in_seconds):
+async def test_messages_are_counted_by_state(
+    administration: ServiceBusAdministrationClient, bus: Bus, reading: Reading, in_seconds: Callable[[float], datetime]
+) -> None:
     await administration.create_queue("admin.counts")
     sender, receiver = await bus.sender("admin.counts"), await bus.receiver("admin.counts")
     await sender.send_messages([ServiceBusMessage(b"x") for _ in range(5)])
@@ -142,7 +159,7 @@ async def test_messages_are_counted_by_state(administration, bus, reading, in_se
     assert counts.total_message_count == 6
 
 
-async def test_lists_come_in_pages(administration):
+async def test_lists_come_in_pages(administration: ServiceBusAdministrationClient) -> None:
     names = [f"admin.page.{n}" for n in range(5)]
     for name in names:
         await administration.create_queue(name)
@@ -152,7 +169,7 @@ async def test_lists_come_in_pages(administration):
     assert [name for name in listed if name.startswith("admin.page.")] == names
 
 
-async def test_an_entity_is_not_created_twice(administration):
+async def test_an_entity_is_not_created_twice(administration: ServiceBusAdministrationClient) -> None:
     await administration.create_queue("admin.twice")
 
     with pytest.raises(ResourceExistsError):
@@ -171,7 +188,9 @@ async def test_an_entity_is_not_created_twice(administration):
         ({"duplicate_detection_history_time_window": "PT1S"}, "DuplicateDetectionHistoryTimeWindow is 1000 ms"),
     ],
 )
-async def test_a_setting_that_cannot_be_had_is_refused_by_name(administration, settings, complaint):
+async def test_a_setting_that_cannot_be_had_is_refused_by_name(
+    administration: ServiceBusAdministrationClient, settings: dict[str, Any], complaint: str
+) -> None:
     with pytest.raises(HttpResponseError, match=complaint) as failure:
         await administration.create_queue("admin.invalid", **settings)
 
@@ -180,7 +199,9 @@ async def test_a_setting_that_cannot_be_had_is_refused_by_name(administration, s
         await administration.get_queue("admin.invalid")
 
 
-async def test_a_bad_filter_is_refused_with_the_place_of_the_error(administration):
+async def test_a_bad_filter_is_refused_with_the_place_of_the_error(
+    administration: ServiceBusAdministrationClient,
+) -> None:
     await administration.create_topic("admin.filters")
     await administration.create_subscription("admin.filters", "s")
 
@@ -190,7 +211,9 @@ async def test_a_bad_filter_is_refused_with_the_place_of_the_error(administratio
         await administration.create_rule("admin.filters", "s", "acting", action=SqlRuleAction("SET a = 1"))
 
 
-async def test_a_receiver_hears_that_its_queue_was_deleted(administration, bus, own_emulator):
+async def test_a_receiver_hears_that_its_queue_was_deleted(
+    administration: ServiceBusAdministrationClient, bus: Bus, own_emulator: EmulatorProcess
+) -> None:
     await administration.create_queue("admin.doomed")
     await bus.receiver("admin.doomed")
     await administration.delete_queue("admin.doomed")

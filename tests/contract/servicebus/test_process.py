@@ -1,19 +1,27 @@
 """The emulator as a process: what it prints, how it ends, and what it says when it cannot start."""
 
+from __future__ import annotations
+
 import json
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+if TYPE_CHECKING:
+    from tests.contract.servicebus.conftest import EmulatorProcess
 
-def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "libs.emulators.servicebus", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
 
 
-def test_the_ready_line_tells_the_ports_and_how_to_connect(own_emulator):
+def test_the_ready_line_tells_the_ports_and_how_to_connect(own_emulator: EmulatorProcess) -> None:
     ready = own_emulator.ready
 
     assert ready["ready"] is True
@@ -22,14 +30,16 @@ def test_the_ready_line_tells_the_ports_and_how_to_connect(own_emulator):
     assert ready["connection_string"].endswith("UseDevelopmentEmulator=true;")
 
 
-def test_health_and_counts_are_served_over_http(own_emulator):
+def test_health_and_counts_are_served_over_http(own_emulator: EmulatorProcess) -> None:
     assert own_emulator.get("/health") == {"status": "healthy"}
     counts = own_emulator.get("/counts")
     assert counts["entities"]["conformance.plain/Subscriptions/first"]["dead_letter"] == 0
     assert counts["topics"]["conformance.plain"] == {"scheduled": 0}
 
 
-def test_without_a_topology_argument_it_has_the_entities_of_the_deployment(start_emulator):
+def test_without_a_topology_argument_it_has_the_entities_of_the_deployment(
+    start_emulator: Callable[..., EmulatorProcess],
+) -> None:
     entities = start_emulator().get("/counts")["entities"]
 
     assert set(entities) == {
@@ -41,11 +51,11 @@ def test_without_a_topology_argument_it_has_the_entities_of_the_deployment(start
     }
 
 
-def test_it_ends_cleanly_on_sigterm(start_emulator, tmp_path):
+def test_it_ends_cleanly_on_sigterm(start_emulator: Callable[..., EmulatorProcess], tmp_path: Path) -> None:
     assert start_emulator("--data", str(tmp_path)).stop() == 0
 
 
-def test_a_port_that_is_taken_is_an_error_with_its_number():
+def test_a_port_that_is_taken_is_an_error_with_its_number() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         result = run("--port", str(port))
@@ -55,7 +65,9 @@ def test_a_port_that_is_taken_is_an_error_with_its_number():
     assert result.stdout == ""
 
 
-def test_two_emulators_cannot_share_a_data_directory(start_emulator, tmp_path):
+def test_two_emulators_cannot_share_a_data_directory(
+    start_emulator: Callable[..., EmulatorProcess], tmp_path: Path
+) -> None:
     start_emulator("--data", str(tmp_path))
 
     result = run("--port", "0", "--data", str(tmp_path))
@@ -64,7 +76,7 @@ def test_two_emulators_cannot_share_a_data_directory(start_emulator, tmp_path):
     assert "stop the emulator that uses it" in result.stderr
 
 
-def _queue(**properties):
+def _queue(**properties: object) -> dict[str, Any]:
     queue = {"Name": "q", "Properties": properties}
     return {"UserConfig": {"Namespaces": [{"Name": "sbemulatorns", "Queues": [queue]}]}}
 
@@ -78,7 +90,9 @@ def _queue(**properties):
         (_queue(RequiresSession=True), "queue q: RequiresSession is not supported"),
     ],
 )
-def test_a_topology_that_cannot_be_used_is_an_error_with_its_place(tmp_path, content, complaint):
+def test_a_topology_that_cannot_be_used_is_an_error_with_its_place(
+    tmp_path: Path, content: dict[str, Any], complaint: str
+) -> None:
     file = tmp_path / "topology.json"
     file.write_text(json.dumps(content))
 
@@ -88,7 +102,7 @@ def test_a_topology_that_cannot_be_used_is_an_error_with_its_place(tmp_path, con
     assert complaint in result.stderr
 
 
-def test_a_topology_that_is_not_there_is_an_error_with_its_path(tmp_path):
+def test_a_topology_that_is_not_there_is_an_error_with_its_path(tmp_path: Path) -> None:
     result = run("--port", "0", "--topology", str(tmp_path / "nowhere.json"))
 
     assert result.returncode == 1

@@ -1,19 +1,28 @@
 """Peeking, batches, waiting, streaming and drain, through the SDK."""
 
+from __future__ import annotations
+
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
-from azure.servicebus import ServiceBusMessage, ServiceBusMessageState, ServiceBusReceiveMode
+from azure.servicebus import ServiceBusMessage, ServiceBusMessageBatch, ServiceBusMessageState, ServiceBusReceiveMode
 from azure.servicebus.exceptions import MessageSizeExceededError
+
+if TYPE_CHECKING:
+    from tests.contract.servicebus.conftest import Bus, Reading
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 QUEUE = "conformance.reading"
 
 
-async def test_peek_sees_messages_in_every_state_and_locks_none(bus, reading, new_id):
+async def test_peek_sees_messages_in_every_state_and_locks_none(
+    bus: Bus, reading: Reading, new_id: Callable[[], str]
+) -> None:
     sender, receiver = await bus.sender(QUEUE), await bus.receiver(QUEUE)
     await sender.send_messages([ServiceBusMessage(body, message_id=new_id()) for body in (b"a", b"b", b"c")])
     first, second, third = await reading.take(receiver, 3)
@@ -39,7 +48,9 @@ async def test_peek_sees_messages_in_every_state_and_locks_none(bus, reading, ne
     assert await reading.left(receiver) == []
 
 
-async def test_peek_starts_at_a_sequence_number_and_stops_at_a_count(bus, reading, new_id):
+async def test_peek_starts_at_a_sequence_number_and_stops_at_a_count(
+    bus: Bus, reading: Reading, new_id: Callable[[], str]
+) -> None:
     sender, receiver = await bus.sender(QUEUE), await bus.receiver(QUEUE)
     await sender.send_messages([ServiceBusMessage(str(n).encode(), message_id=new_id()) for n in range(5)])
 
@@ -50,7 +61,7 @@ async def test_peek_starts_at_a_sequence_number_and_stops_at_a_count(bus, readin
     assert [reading.body(message) for message in some] == [b"2", b"3"]
 
 
-async def test_receiving_from_an_empty_queue_ends_after_the_wait_time(bus):
+async def test_receiving_from_an_empty_queue_ends_after_the_wait_time(bus: Bus) -> None:
     receiver = await bus.receiver(QUEUE)
     started = time.monotonic()
 
@@ -60,7 +71,9 @@ async def test_receiving_from_an_empty_queue_ends_after_the_wait_time(bus):
     assert 0.9 < time.monotonic() - started < 2.5
 
 
-async def test_receiving_returns_what_there_is_before_the_wait_time_ends(bus, reading, new_id):
+async def test_receiving_returns_what_there_is_before_the_wait_time_ends(
+    bus: Bus, reading: Reading, new_id: Callable[[], str]
+) -> None:
     sender, receiver = await bus.sender(QUEUE), await bus.receiver(QUEUE)
     await sender.send_messages([ServiceBusMessage(b"x", message_id=new_id()) for _ in range(3)])
     started = time.monotonic()
@@ -72,7 +85,9 @@ async def test_receiving_returns_what_there_is_before_the_wait_time_ends(bus, re
     assert time.monotonic() - started < 5
 
 
-async def test_a_waiting_receiver_gets_a_message_as_soon_as_it_is_sent(bus, reading, new_id):
+async def test_a_waiting_receiver_gets_a_message_as_soon_as_it_is_sent(
+    bus: Bus, reading: Reading, new_id: Callable[[], str]
+) -> None:
     sender, receiver = await bus.sender(QUEUE), await bus.receiver(QUEUE)
     waiting = asyncio.create_task(receiver.receive_messages(1, max_wait_time=20))
     await sender.send_messages(ServiceBusMessage(b"now", message_id=new_id()))
@@ -84,12 +99,14 @@ async def test_a_waiting_receiver_gets_a_message_as_soon_as_it_is_sent(bus, read
     assert time.monotonic() - started < 2
 
 
-def fill(batch, new_id):
+def fill(batch: ServiceBusMessageBatch, new_id: Callable[[], str]) -> None:
     for n in range(10_000):
         batch.add_message(ServiceBusMessage(f"{n:0>1000}".encode(), message_id=new_id()))
 
 
-async def test_a_batch_fills_up_and_arrives_whole_and_in_order(bus, reading, new_id):
+async def test_a_batch_fills_up_and_arrives_whole_and_in_order(
+    bus: Bus, reading: Reading, new_id: Callable[[], str]
+) -> None:
     sender = await bus.sender("conformance.batches")
     receiver = await bus.receiver("conformance.batches")
     batch = await sender.create_message_batch()
@@ -104,7 +121,9 @@ async def test_a_batch_fills_up_and_arrives_whole_and_in_order(bus, reading, new
     assert [int(reading.body(message)) for message in messages] == list(range(len(batch)))
 
 
-async def test_a_prefetching_receiver_streams_everything_once(bus, reading, new_id):
+async def test_a_prefetching_receiver_streams_everything_once(
+    bus: Bus, reading: Reading, new_id: Callable[[], str]
+) -> None:
     sender = await bus.sender("conformance.streaming")
     await sender.send_messages([ServiceBusMessage(str(n).encode(), message_id=new_id()) for n in range(120)])
     seen = []
@@ -117,7 +136,9 @@ async def test_a_prefetching_receiver_streams_everything_once(bus, reading, new_
     assert seen == list(range(120))
 
 
-async def test_a_closing_receiver_gives_back_what_it_did_not_hand_out(bus, reading, new_id):
+async def test_a_closing_receiver_gives_back_what_it_did_not_hand_out(
+    bus: Bus, reading: Reading, new_id: Callable[[], str]
+) -> None:
     sender = await bus.sender("conformance.streaming")
     await sender.send_messages([ServiceBusMessage(str(n).encode(), message_id=new_id()) for n in range(10)])
 
@@ -130,7 +151,9 @@ async def test_a_closing_receiver_gives_back_what_it_did_not_hand_out(bus, readi
     assert [message.delivery_count for message in rest] == [0] * 9
 
 
-async def test_competing_receivers_share_a_queue_without_doubles(bus, reading, new_id):
+async def test_competing_receivers_share_a_queue_without_doubles(
+    bus: Bus, reading: Reading, new_id: Callable[[], str]
+) -> None:
     sender = await bus.sender("conformance.streaming")
     await sender.send_messages([ServiceBusMessage(str(n).encode(), message_id=new_id()) for n in range(60)])
 

@@ -1,22 +1,30 @@
 """The same bus through the SDK's synchronous client."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from azure.servicebus import AutoLockRenewer, ServiceBusClient, ServiceBusMessage
 from azure.servicebus.management import ServiceBusAdministrationClient
 
 from libs.emulators.servicebus.admin_transport import EmulatorTransport
 
+if TYPE_CHECKING:
+    from tests.contract.servicebus.conftest import EmulatorProcess
+
 QUEUE = "conformance.sync"
 
 
-def test_the_synchronous_client_sends_receives_and_settles(connection_string, new_id):
+def test_the_synchronous_client_sends_receives_and_settles(connection_string: str, new_id: Callable[[], str]) -> None:
     with (
         ServiceBusClient.from_connection_string(connection_string) as client,
         client.get_queue_sender(QUEUE) as sender,
         client.get_queue_receiver(QUEUE) as receiver,
     ):
         sender.send_messages([ServiceBusMessage(body, message_id=new_id()) for body in (b"a", b"b", b"c", b"d")])
+        deferred: Any
         completed, abandoned, deferred, dead = receiver.receive_messages(4, max_wait_time=5)
         receiver.complete_message(completed)
         receiver.abandon_message(abandoned)
@@ -40,7 +48,7 @@ def test_the_synchronous_client_sends_receives_and_settles(connection_string, ne
         assert receiver.peek_messages(5, sequence_number=1) == []
 
 
-def test_the_synchronous_client_renews_locks_and_streams(connection_string, new_id):
+def test_the_synchronous_client_renews_locks_and_streams(connection_string: str, new_id: Callable[[], str]) -> None:
     with (
         ServiceBusClient.from_connection_string(connection_string) as client,
         client.get_queue_sender(QUEUE) as sender,
@@ -57,7 +65,7 @@ def test_the_synchronous_client_renews_locks_and_streams(connection_string, new_
     assert seen == list(range(20))
 
 
-def test_the_synchronous_client_manages_entities_too(own_emulator):
+def test_the_synchronous_client_manages_entities_too(own_emulator: EmulatorProcess) -> None:
     with ServiceBusAdministrationClient.from_connection_string(
         own_emulator.connection_string, transport=EmulatorTransport(own_emulator.admin_url)
     ) as client:

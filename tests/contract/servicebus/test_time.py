@@ -1,20 +1,27 @@
 """Locks, schedules, expiry and duplicate detection, through the SDK. Waits as long as the shortest settings take."""
 
+from __future__ import annotations
+
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import AutoLockRenewer, ServiceBusClient
 from azure.servicebus.exceptions import MessageLockLostError, ServiceBusError
 
+if TYPE_CHECKING:
+    from tests.contract.servicebus.conftest import Bus, Reading
+
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LOCKS, SCHEDULED = "conformance.locks", "conformance.scheduled"
 
 
-async def test_locks_expire_unless_they_are_renewed(bus, reading, new_id):
+async def test_locks_expire_unless_they_are_renewed(bus: Bus, reading: Reading, new_id: Callable[[], str]) -> None:
     sender, receiver = await bus.sender(LOCKS), await bus.receiver(LOCKS)
     await sender.send_messages(
         [ServiceBusMessage(body, message_id=new_id()) for body in (b"lost", b"renewed", b"auto")]
@@ -42,7 +49,9 @@ async def test_locks_expire_unless_they_are_renewed(bus, reading, new_id):
     assert await reading.left(receiver) == []
 
 
-async def test_a_scheduled_message_comes_when_it_is_due_and_not_before(bus, reading, new_id, in_seconds):
+async def test_a_scheduled_message_comes_when_it_is_due_and_not_before(
+    bus: Bus, reading: Reading, new_id: Callable[[], str], in_seconds: Callable[[float], datetime]
+) -> None:
     sender, receiver = await bus.sender(SCHEDULED), await bus.receiver(SCHEDULED)
     due = in_seconds(1.5)
     await sender.schedule_messages(ServiceBusMessage(b"managed", message_id=new_id()), due)
@@ -59,7 +68,9 @@ async def test_a_scheduled_message_comes_when_it_is_due_and_not_before(bus, read
     assert all(message.expires_at_utc - message.enqueued_time_utc == timedelta(hours=1) for message in messages)
 
 
-async def test_a_cancelled_message_never_comes(bus, reading, new_id, in_seconds):
+async def test_a_cancelled_message_never_comes(
+    bus: Bus, reading: Reading, new_id: Callable[[], str], in_seconds: Callable[[float], datetime]
+) -> None:
     sender, receiver = await bus.sender(SCHEDULED), await bus.receiver(SCHEDULED)
     kept, cancelled = await sender.schedule_messages(
         [ServiceBusMessage(b"kept", message_id=new_id()), ServiceBusMessage(b"cancelled", message_id=new_id())],
@@ -75,7 +86,7 @@ async def test_a_cancelled_message_never_comes(bus, reading, new_id, in_seconds)
     assert kept < cancelled
 
 
-async def test_cancelling_what_is_not_scheduled_is_an_error(connection_string):
+async def test_cancelling_what_is_not_scheduled_is_an_error(connection_string: str) -> None:
     # Without retries: the SDK takes the answer for a passing failure.
     async with (
         ServiceBusClient.from_connection_string(connection_string, retry_total=0) as client,
@@ -85,7 +96,9 @@ async def test_cancelling_what_is_not_scheduled_is_an_error(connection_string):
             await sender.cancel_scheduled_messages([987_654_321])
 
 
-async def test_an_expired_message_becomes_a_dead_letter_where_the_queue_says_so(bus, reading, new_id):
+async def test_an_expired_message_becomes_a_dead_letter_where_the_queue_says_so(
+    bus: Bus, reading: Reading, new_id: Callable[[], str]
+) -> None:
     message_id = new_id()
     await (await bus.sender("conformance.expiring")).send_messages(
         ServiceBusMessage(b"milk", message_id=message_id, time_to_live=timedelta(seconds=1))
@@ -99,7 +112,9 @@ async def test_an_expired_message_becomes_a_dead_letter_where_the_queue_says_so(
     assert await reading.nothing(await bus.receiver("conformance.expiring"))
 
 
-async def test_an_expired_message_vanishes_where_the_queue_does_not(bus, reading, new_id):
+async def test_an_expired_message_vanishes_where_the_queue_does_not(
+    bus: Bus, reading: Reading, new_id: Callable[[], str]
+) -> None:
     await (await bus.sender("conformance.vanishing")).send_messages(
         ServiceBusMessage(b"milk", message_id=new_id(), time_to_live=timedelta(seconds=1))
     )
@@ -113,7 +128,9 @@ async def test_an_expired_message_vanishes_where_the_queue_does_not(bus, reading
     assert await reading.nothing(receiver)
 
 
-async def test_a_repeated_id_within_the_window_is_accepted_and_dropped(bus, reading, new_id):
+async def test_a_repeated_id_within_the_window_is_accepted_and_dropped(
+    bus: Bus, reading: Reading, new_id: Callable[[], str]
+) -> None:
     message_id = new_id()
     sender, receiver = await bus.sender("conformance.duplicates"), await bus.receiver("conformance.duplicates")
 

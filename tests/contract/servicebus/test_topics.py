@@ -1,20 +1,28 @@
 """Topics, subscriptions and their rules, through the SDK."""
 
+from __future__ import annotations
+
 import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from azure.servicebus import ServiceBusMessage
+
+if TYPE_CHECKING:
+    from tests.contract.servicebus.conftest import Bus, Reading
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FILTERED, PLAIN = "conformance.filtered", "conformance.plain"
 
 
-async def send(bus, topic, *messages):
+async def send(bus: Bus, topic: str, *messages: ServiceBusMessage) -> None:
     await (await bus.topic_sender(topic)).send_messages(list(messages))
 
 
-async def bodies(bus, reading, subscription, count):
+async def bodies(bus: Bus, reading: Reading, subscription: str, count: int) -> list[bytes]:
     """Take exactly ``count`` messages, then make sure that there are no more."""
     receiver = await bus.receiver(FILTERED, subscription)
     messages = await reading.take(receiver, count)
@@ -23,7 +31,7 @@ async def bodies(bus, reading, subscription, count):
     return [reading.body(message) for message in messages]
 
 
-async def test_every_subscription_gets_its_own_copy(bus, reading, new_id):
+async def test_every_subscription_gets_its_own_copy(bus: Bus, reading: Reading, new_id: Callable[[], str]) -> None:
     message_id = new_id()
     await send(bus, PLAIN, ServiceBusMessage(b"for all", message_id=message_id))
     first, second = await bus.receiver(PLAIN, "first"), await bus.receiver(PLAIN, "second")
@@ -39,7 +47,9 @@ async def test_every_subscription_gets_its_own_copy(bus, reading, new_id):
     assert again.enqueued_sequence_number == copies[1].enqueued_sequence_number
 
 
-async def test_a_repeated_id_is_published_once_to_every_subscription(bus, reading, new_id):
+async def test_a_repeated_id_is_published_once_to_every_subscription(
+    bus: Bus, reading: Reading, new_id: Callable[[], str]
+) -> None:
     message_id = new_id()
     await send(bus, PLAIN, ServiceBusMessage(b"original", message_id=message_id))
     await send(bus, PLAIN, ServiceBusMessage(b"repeat", message_id=message_id))
@@ -53,22 +63,24 @@ async def test_a_repeated_id_is_published_once_to_every_subscription(bus, readin
         assert await reading.left(receiver) == []
 
 
-async def test_the_target_rule_lets_through_what_names_its_service_or_none(bus, reading):
+async def test_the_target_rule_lets_through_what_names_its_service_or_none(bus: Bus, reading: Reading) -> None:
+    null: dict[str | bytes, Any] = {"target": None}
     await send(
         bus,
         FILTERED,
         ServiceBusMessage(b"for everybody"),
         ServiceBusMessage(b"for another", application_properties={"target": "validator"}),
         ServiceBusMessage(b"for me", application_properties={"target": "loader"}),
-        ServiceBusMessage(b"null", application_properties={"target": None}),
+        ServiceBusMessage(b"null", application_properties=null),
     )
 
     assert await bodies(bus, reading, "for-loader", 3) == [b"for everybody", b"for me", b"null"]
 
 
-async def test_an_sql_rule_compares_user_and_system_properties(bus, reading):
-    elsewhere = {"target": "nobody"}
-    match = {"price": 19.5, "category": "shoes/men", "brand": "other", **elsewhere}
+async def test_an_sql_rule_compares_user_and_system_properties(bus: Bus, reading: Reading) -> None:
+    elsewhere: dict[str | bytes, Any] = {"target": "nobody"}
+    match: dict[str | bytes, Any] = {"price": 19.5, "category": "shoes/men", "brand": "other", **elsewhere}
+    unbranded: dict[str | bytes, Any] = {**match, "brand": None}
     await send(
         bus,
         FILTERED,
@@ -78,16 +90,16 @@ async def test_an_sql_rule_compares_user_and_system_properties(bus, reading):
         ServiceBusMessage(b"acme", subject="view", application_properties={**match, "brand": "acme"}),
         ServiceBusMessage(b"quoted", subject="view", application_properties={**match, "brand": "o'neil"}),
         ServiceBusMessage(b"cart", subject="cart", application_properties=match),
-        ServiceBusMessage(b"no brand", subject="view", application_properties={**match, "brand": None}),
+        ServiceBusMessage(b"no brand", subject="view", application_properties=unbranded),
         ServiceBusMessage(b"match too", subject="view", application_properties={**match, "price": -1}),
     )
 
     assert await bodies(bus, reading, "cheap-shoes", 2) == [b"match", b"match too"]
 
 
-async def test_a_correlation_rule_needs_all_its_properties_and_any_rule_is_enough(bus, reading):
-    elsewhere = {"target": "nobody"}
-    eu = {"region": "eu", **elsewhere}
+async def test_a_correlation_rule_needs_all_its_properties_and_any_rule_is_enough(bus: Bus, reading: Reading) -> None:
+    elsewhere: dict[str | bytes, Any] = {"target": "nobody"}
+    eu: dict[str | bytes, Any] = {"region": "eu", **elsewhere}
     await send(
         bus,
         FILTERED,
@@ -100,8 +112,8 @@ async def test_a_correlation_rule_needs_all_its_properties_and_any_rule_is_enoug
     assert await bodies(bus, reading, "orders", 2) == [b"both", b"other rule"]
 
 
-async def test_a_message_that_matches_two_rules_is_delivered_once(bus, reading):
-    elsewhere = {"target": "nobody"}
+async def test_a_message_that_matches_two_rules_is_delivered_once(bus: Bus, reading: Reading) -> None:
+    elsewhere: dict[str | bytes, Any] = {"target": "nobody"}
     await send(
         bus,
         FILTERED,
@@ -113,7 +125,9 @@ async def test_a_message_that_matches_two_rules_is_delivered_once(bus, reading):
     assert await bodies(bus, reading, "twice", 2) == [b"one", b"both"]
 
 
-async def test_a_scheduled_message_of_a_topic_is_handed_out_when_it_is_due(bus, reading, new_id, in_seconds):
+async def test_a_scheduled_message_of_a_topic_is_handed_out_when_it_is_due(
+    bus: Bus, reading: Reading, new_id: Callable[[], str], in_seconds: Callable[[float], datetime]
+) -> None:
     sender = await bus.topic_sender(PLAIN)
     keep, cancel = await sender.schedule_messages(
         [ServiceBusMessage(b"kept", message_id=new_id()), ServiceBusMessage(b"cancelled", message_id=new_id())],
@@ -130,7 +144,9 @@ async def test_a_scheduled_message_of_a_topic_is_handed_out_when_it_is_due(bus, 
     assert keep != cancel
 
 
-async def test_a_subscription_has_dead_letters_of_its_own(bus, reading, new_id):
+async def test_a_subscription_has_dead_letters_of_its_own(
+    bus: Bus, reading: Reading, new_id: Callable[[], str]
+) -> None:
     await send(bus, PLAIN, ServiceBusMessage(b"bad for one", message_id=new_id()))
     first, second = await bus.receiver(PLAIN, "first"), await bus.receiver(PLAIN, "second")
     await first.dead_letter_message(await reading.take_one(first), reason="bad")

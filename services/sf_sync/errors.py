@@ -39,8 +39,8 @@ class SalesforceLoginError(TerminalError):
 
     code = "sf_login_failed"
     next_step = (
-        "Check SF_LOGIN_URL (client credentials need the org's My Domain), SF_CLIENT_ID and its secret or key, and that "
-        "the External Client App has this flow enabled and a run-as user; then `retl dlq replay`."
+        "Check SF_LOGIN_URL (client credentials need the org's My Domain), SF_CLIENT_ID and its secret or key, and "
+        "that the External Client App has this flow enabled and a run-as user; then `retl dlq replay`."
     )
 
 
@@ -50,6 +50,10 @@ class SalesforceRequestError(TerminalError):
     code = "sf_request_refused"
     next_step = "Grant the integration user API access to the object and its fields, then `retl dlq replay`."
 
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
 
 class MappingError(TerminalError):
     """The mapping file does not fit the signals or the Salesforce object."""
@@ -58,13 +62,6 @@ class MappingError(TerminalError):
     next_step = (
         "Correct SF_MAPPING_FILE or the object in Salesforce Setup (all faults are listed), then `retl dlq replay`."
     )
-
-
-class JobRejectedError(TerminalError):
-    """Salesforce refused a whole job for a reason that sending it again will not change."""
-
-    code = "sf_job_failed"
-    next_step = "Correct what the job's error message says (Setup → Bulk Data Load Jobs), then `retl dlq replay`."
 
 
 class OutcomesIncompleteError(TerminalError):

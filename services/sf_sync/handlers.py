@@ -18,7 +18,8 @@ from libs.common.messages import GatePassed
 from libs.common.outcome import Done, Outcome
 from libs.common.service import Kit
 from libs.common.state import Run, Stage, StageStatus
-from services.sf_sync import bulk_job as jobs
+from services.sf_sync.bulk import BulkClient
+from services.sf_sync.bulk_job import RowOutcome, hand_over, has_ended, outcomes
 from services.sf_sync.csvfile import CsvPart, write_parts
 from services.sf_sync.errors import JobStillRunningError, SyncTakenOverError
 from services.sf_sync.mapping import Mapping, ResolvedMapping
@@ -97,10 +98,10 @@ async def _fetch_snapshot(kit: Kit, folder: Path) -> Path | None:
 
 async def _send(run: Run, index: int, part: CsvPart, mapping: ResolvedMapping, diff: Diff, deps: Deps) -> None:
     """Part `index` through one job: the id is recorded before a byte is uploaded."""
-    kit, session = deps.kit, deps.session
+    kit, bulk = deps.kit, BulkClient(deps.session)
     recorded = await kit.state.get_part(run.run_id, Stage.SALESFORCE_SYNC, index)
     if recorded is None:
-        job_id = await asyncio.to_thread(jobs.create, session, mapping)
+        job_id = (await asyncio.to_thread(bulk.create, mapping.object, mapping.external_id)).job_id
         recorded = await kit.state.record_part(
             run.run_id,
             Stage.SALESFORCE_SYNC,
@@ -113,22 +114,22 @@ async def _send(run: Run, index: int, part: CsvPart, mapping: ResolvedMapping, d
         if recorded.details["job_id"] != job_id:
             raise SyncTakenOverError(f"Part {index} is being sent by another worker.")
     job_id = recorded.details["job_id"]
-    await asyncio.to_thread(jobs.hand_over, session, job_id, part.path)
-    await _wait(job_id, deps)
-    found = jobs.outcomes(session, job_id, mapping)
+    await asyncio.to_thread(hand_over, bulk, job_id, part.path)
+    await _wait(bulk, job_id, deps)
+    found = outcomes(bulk, job_id, mapping.external_id, part.path.parent)
     while batch := await asyncio.to_thread(_take, found):
         await asyncio.to_thread(diff.note, batch)
 
 
-def _take(found: Iterator[jobs.RowOutcome]) -> list[jobs.RowOutcome]:
+def _take(found: Iterator[RowOutcome]) -> list[RowOutcome]:
     return list(itertools.islice(found, _OUTCOMES_AT_ONCE))
 
 
-async def _wait(job_id: str, deps: Deps) -> None:
+async def _wait(bulk: BulkClient, job_id: str, deps: Deps) -> None:
     """Look at the job with growing pauses until it has ended; it is never aborted from here."""
     clock, settings = deps.kit.clock, deps.settings
     give_up, pause = clock.monotonic() + settings.sf_job_wait_sec, min(0.1, settings.sf_poll_first_sec)
-    while await asyncio.to_thread(jobs.state, deps.session, job_id) not in jobs.ENDED:
+    while not await asyncio.to_thread(has_ended, bulk, job_id):
         if clock.monotonic() > give_up:
             raise JobStillRunningError(f"Job {job_id} is not done after {settings.sf_job_wait_sec:g} s.")
         await clock.sleep(pause)

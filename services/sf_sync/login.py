@@ -25,7 +25,9 @@ _ASSERTION_LIFE_SEC: Final = 180  # Salesforce accepts at most 3 minutes
 class Grant(Protocol):
     """A way to get a session id."""
 
-    warning: str | None
+    @property
+    def warning(self) -> str | None:
+        """What the operator should know about this way, if anything."""
 
     def login(self, http: requests.Session, login_url: str) -> tuple[str, str]:
         """Return (session id, instance host[:port]). Blocks; raises the library's or requests' exceptions."""
@@ -133,7 +135,7 @@ def grant_of(settings: SfSyncSettings) -> Grant:
 
 def _token(http: requests.Session, login_url: str, form: dict[str, str], client_id: str) -> tuple[str, str]:
     url = f"{_as_https(login_url)}/services/oauth2/token"
-    return token_login(url, form, urlsplit(login_url).netloc, client_id, None, None, http)  # type: ignore[no-any-return]  # untyped
+    return token_login(url, form, urlsplit(login_url).netloc, client_id, None, None, http)
 
 
 def _as_https(url: str) -> str:

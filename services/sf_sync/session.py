@@ -5,15 +5,16 @@ a SalesforceLoginError or a SalesforceRequestError (terminal), and nothing else.
 """
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import requests
 import structlog
-from simple_salesforce import Salesforce, SalesforceAuthenticationFailed
-from simple_salesforce.exceptions import SalesforceError
+from simple_salesforce.api import Salesforce
+from simple_salesforce.exceptions import SalesforceAuthenticationFailed, SalesforceError
 
 from libs.common.errors import RetlError
 from services.sf_sync.errors import (
@@ -37,6 +38,7 @@ _TRANSIENT_CODES: Final = (
     "REQUEST_RUNNING_TOO_LONG",
     "SERVICE_UNAVAILABLE",
 )
+_CHUNK_BYTES: Final = 1 << 20
 _TRANSIENT_STATUS: Final = frozenset({408, 429, 500, 502, 503, 504})
 
 
@@ -75,8 +77,8 @@ class SalesforceSession:
 
     def describe(self, sobject: str) -> dict[str, Any]:
         """The object's description: `createable`, `fields` and so on."""
-        found: dict[str, Any] = self._call(lambda sf: sf.restful(f"sobjects/{sobject}/describe"))
-        return found
+        found = self._call(lambda sf: sf.restful(f"sobjects/{sobject}/describe"))
+        return found or {}
 
     def limits(self) -> dict[str, dict[str, int]]:
         """The org's limits by name, each with `Max` and `Remaining`."""
@@ -88,30 +90,45 @@ class SalesforceSession:
         records: list[dict[str, Any]] = self._call(lambda sf: sf.query_all(soql)["records"])
         return records
 
-    def request(self, method: str, path: str, **options: Any) -> requests.Response:
-        """One call below `/services/data/vXX.X/`; `options` are those of `requests`.
+    def org_id(self) -> str:
+        """Names the org, so that what one org accepted is never taken for what another holds.
 
-        Returns 2xx answers. A body that is a function is called for each try, because a stream can be sent only once.
+        A session id begins with the org's id and '!'; tokens in other formats leave only the instance's host.
         """
-        body = options.pop("data", None)
+        library = self._call(lambda sf: sf)
+        org, separator, _ = library.session_id.partition("!")
+        return org if separator else str(library.sf_instance)
 
-        def send(sf: Salesforce) -> requests.Response:
-            headers = {"Authorization": f"Bearer {sf.session_id}", **options.get("headers", {})}
-            data = body() if callable(body) else body
-            try:
-                answer = self._http.request(
-                    method, f"{sf.base_url}{path}", **{**options, "headers": headers, "data": data}
-                )
-            finally:
-                if hasattr(data, "close"):
-                    data.close()
-            if answer.status_code >= 300:
-                text = answer.text
-                answer.close()
-                raise HttpError(answer.status_code, text)
-            return answer
+    def request(self, method: str, path: str, *, body: Path | None = None, **options: Any) -> requests.Response:
+        """One call below `/services/data/vXX.X/`, its 2xx answer; `options` are those of `requests`.
 
-        return self._call(send)
+        `body` is a file, streamed from the beginning at each try.
+        """
+        return self._call(lambda sf: self._send(sf, method, path, body, options))
+
+    def download(self, path: str, target: Path, **options: Any) -> Mapping[str, str]:
+        """Stream an answer's content into `target`; returns the answer's headers. Starts over at each try."""
+
+        def fetch(sf: Salesforce) -> Mapping[str, str]:
+            with self._send(sf, "GET", path, None, {**options, "stream": True}) as answer, target.open("wb") as file:
+                for chunk in answer.iter_content(_CHUNK_BYTES):
+                    file.write(chunk)
+                return answer.headers
+
+        return self._call(fetch)
+
+    def _send(
+        self, sf: Salesforce, method: str, path: str, body: Path | None, options: dict[str, Any]
+    ) -> requests.Response:
+        headers = {"Authorization": f"Bearer {sf.session_id}", **options.get("headers", {})}
+        with body.open("rb") if body else nullcontext() as data:
+            answer = self._http.request(
+                method, f"{sf.base_url}{path}", **{**options, "headers": headers, **({"data": data} if data else {})}
+            )
+        if answer.status_code >= 300:
+            with answer:
+                raise HttpError(answer.status_code, answer.text)
+        return answer
 
     def _call(self, action: Callable[[Salesforce], T]) -> T:
         with _translated():
@@ -176,4 +193,4 @@ def refusal(status: int, text: str) -> RetlError:
         return SalesforceUnavailableError(said)
     if status == 401:
         return SalesforceLoginError(said)
-    return SalesforceRequestError(said)
+    return SalesforceRequestError(said, status=status)

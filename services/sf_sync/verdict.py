@@ -56,7 +56,7 @@ def judge(counts: Counts, top: Sequence[TopCode], max_error_rate_pct: Decimal) -
     """
     if not counts.failed and not counts.invalid:
         return None
-    reasons = "; ".join(f"{each.code} × {each.rows} (e.g. {', '.join(each.sample_ids)})" for each in top)
+    reasons = "; ".join(f"{each.code}: {each.rows} (e.g. {', '.join(each.sample_ids)})" for each in top)
     text = (
         f"{counts.failed} of {counts.total} rows rejected and {counts.invalid} invalid "
         f"({counts.error_rate_pct:.2f} %, allowed {max_error_rate_pct} %): {reasons}."

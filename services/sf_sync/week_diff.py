@@ -74,7 +74,7 @@ class Diff:
     def rows_to_send(self) -> Iterator[pa.RecordBatch]:
         """What is new or changed, by external id."""
         reader = self._db.execute(f"SELECT * FROM to_send ORDER BY {KEY}").to_arrow_reader(BATCH_ROWS)
-        yield from reader
+        yield from reader  # type: ignore[misc] # an Arrow reader, which DuckDB leaves untyped
 
     def note(self, outcomes: Sequence[RowOutcome]) -> None:
         """Take in outcomes; the last word on a row counts."""
@@ -123,7 +123,8 @@ class Diff:
             COPY (
                 SELECT w.{KEY} AS external_id,
                     CASE WHEN w.{FAULT_CODE} IS NOT NULL THEN 'invalid' WHEN s.{KEY} IS NULL THEN 'unchanged'
-                         WHEN o.code IS NOT NULL THEN 'rejected' WHEN o.created THEN 'created' ELSE 'updated' END AS status,
+                         WHEN o.code IS NOT NULL THEN 'rejected' WHEN o.created THEN 'created' ELSE 'updated'
+                    END AS status,
                     coalesce(w.{FAULT_CODE}, o.code) AS code, o.message, {columns}
                 FROM week w LEFT JOIN to_send s ON s.{KEY} = w.{KEY} LEFT JOIN outcome o ON o.external_id = w.{KEY}
                 ORDER BY 1)

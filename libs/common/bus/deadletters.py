@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import msgspec
 from azure.core.exceptions import AzureError
@@ -18,9 +17,6 @@ from libs.common.bus.envelope import Outgoing, Publisher
 from libs.common.bus.errors import translate
 from libs.common.bus.receiver import body_of, properties_of
 from libs.common.errors import TerminalError
-
-if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
 
 PEEK_BATCH = 100
 _WAIT_SEC = 2.0
@@ -59,31 +55,29 @@ class DeadLetteredMessage:
 
 
 class DeadLetters:
-    """The dead letters of one subscription. Each call opens a connection of its own and closes it."""
+    """The dead letters of one subscription, over one connection that is opened when first needed and kept."""
 
     def __init__(self, client: ServiceBusClient, publisher: Publisher, topic: str, subscription: str) -> None:
         self._client = client
         self._publisher = publisher
         self._topic = topic
         self._subscription = subscription
+        self._receiver: ServiceBusReceiver | None = None
         self.entity = f"{topic}/{subscription}/$DeadLetterQueue"
 
     async def list(self, limit: int | None = None) -> AsyncIterator[DeadLetteredMessage]:
         """Look at them, oldest first, without taking any. Raises BusError."""
-        seen, after = 0, 0
-        async with self._open() as receiver:
-            while limit is None or seen < limit:
-                batch = PEEK_BATCH if limit is None else min(PEEK_BATCH, limit - seen)
-                try:
-                    messages = await receiver.peek_messages(max_message_count=batch, sequence_number=after)
-                except AzureError as error:
-                    raise translate(error, self.entity) from error
-                if not messages:
-                    return
-                for message in messages:
-                    yield _read(message)
-                seen += len(messages)
-                after = (messages[-1].sequence_number or 0) + 1
+        seen, after = 0, 1  # not 0: the SDK would go on after what it received last
+        while limit is None or seen < limit:
+            batch = PEEK_BATCH if limit is None else min(PEEK_BATCH, limit - seen)
+            async with self._connected() as receiver:
+                messages = await receiver.peek_messages(max_message_count=batch, sequence_number=after)
+            if not messages:
+                return
+            for message in messages:
+                yield _read(message)
+            seen += len(messages)
+            after = (messages[-1].sequence_number or 0) + 1
 
     async def replay(self, which: int | str) -> Outgoing:
         """Send a copy to this subscription only, then take the dead letter away; what was sent.
@@ -93,8 +87,7 @@ class DeadLetters:
         Raises DeadLetterMissingError, BusError.
         """
         async with self._taken(which) as (receiver, message):
-            read = _read(message)
-            copy = self._copy(read)
+            copy = self._copy(_read(message))
             await self._publisher.publish(copy)
             await receiver.complete_message(message)
             return copy
@@ -104,6 +97,12 @@ class DeadLetters:
         async with self._taken(which) as (receiver, message):
             await receiver.complete_message(message)
             return _read(message)
+
+    async def aclose(self) -> None:
+        """Close the connection; a later call opens another."""
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            await receiver.close()
 
     def _copy(self, read: DeadLetteredMessage) -> Outgoing:
         replays = int(read.properties.get("replays", "0")) + 1
@@ -123,10 +122,9 @@ class DeadLetters:
     async def _taken(self, which: int | str) -> AsyncIterator[tuple[ServiceBusReceiver, ServiceBusReceivedMessage]]:
         """The wanted message under lock.
 
-        A broker gives messages in its own order, so others may come first: they stay locked while we look, and go back
-        when the receiver closes.
+        A broker gives messages in its own order, so others may come first: they stay locked while we look, and go back.
         """
-        async with self._open() as receiver:
+        async with self._connected() as receiver:
             passed: list[ServiceBusReceivedMessage] = []
             try:
                 while messages := await receiver.receive_messages(PEEK_BATCH, max_wait_time=_WAIT_SEC):
@@ -136,31 +134,23 @@ class DeadLetters:
                         yield receiver, wanted
                         return
                 raise DeadLetterMissingError(f"There is no message {which!r} in {self.entity}.")
-            except AzureError as error:
-                raise translate(error, self.entity) from error
             finally:
                 for message in passed:
                     await receiver.abandon_message(message)
 
-    def _open(self) -> AbstractAsyncContextManager[ServiceBusReceiver]:
-        return _opened(
-            self._client.get_subscription_receiver(
-                self._topic, self._subscription, sub_queue=ServiceBusSubQueue.DEAD_LETTER
-            ),
-            self.entity,
-        )
-
-
-@asynccontextmanager
-async def _opened(receiver: ServiceBusReceiver, entity: str) -> AsyncIterator[ServiceBusReceiver]:
-    try:
-        await receiver.__aenter__()
-    except AzureError as error:
-        raise translate(error, entity) from error
-    try:
-        yield receiver
-    finally:
-        await receiver.close()
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[ServiceBusReceiver]:
+        """The receiver, opened if need be; an error of the SDK is translated, and the next call starts afresh."""
+        try:
+            if self._receiver is None:
+                self._receiver = self._client.get_subscription_receiver(
+                    self._topic, self._subscription, sub_queue=ServiceBusSubQueue.DEAD_LETTER
+                )
+                await self._receiver.__aenter__()
+            yield self._receiver
+        except AzureError as error:
+            await self.aclose()
+            raise translate(error, self.entity) from error
 
 
 def _read(message: ServiceBusReceivedMessage) -> DeadLetteredMessage:

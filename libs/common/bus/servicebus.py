@@ -40,7 +40,9 @@ class Bus:
 
     def dead_letters(self, topic: str, subscription: str) -> DeadLetters:
         """What was put aside in a subscription."""
-        return DeadLetters(self._receiving, self.publisher, topic, subscription)
+        dead_letters = DeadLetters(self._receiving, self.publisher, topic, subscription)
+        self._stack.push_async_callback(dead_letters.aclose)
+        return dead_letters
 
     async def aclose(self) -> None:
         """Finish sends under way, then close publisher, clients, and the credential if it was made here."""

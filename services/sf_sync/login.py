@@ -104,7 +104,7 @@ class Password:
             }
             return _token(http, login_url, form, self.client_id)
         version = min(float(self.api_version), float(_LAST_SOAP_LOGIN_VERSION))
-        return SalesforceLogin(  # type: ignore[no-any-return]  # the library is untyped
+        return SalesforceLogin(
             username=self.username,
             password=self.password,
             security_token=self.security_token,

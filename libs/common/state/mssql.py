@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Engine, create_engine
@@ -33,16 +33,31 @@ def mssql_engine(
     pyodbc = dbapi or load_pyodbc()
     driver = find_driver(wanted_driver(url, odbc_driver or os.environ.get("ODBC_DRIVER")), registered=pyodbc.drivers())
     target = odbc_target(url, driver)
-    attributes: Callable[[], dict[int, bytes]] = dict
+    attributes: Callable[[], Mapping[int, bytes]] = dict
     if target.needs_token:
         # Not at the top: a process with an embedded database has no use for Azure's SDK.
         from libs.common.state.entra import TokenSource, default_credential
 
         attributes = TokenSource(credential or default_credential(target.managed_identity)).attributes
 
+    return create_engine(
+        "mssql+pyodbc://",
+        creator=connector(pyodbc, target.connection_string, attributes),
+        module=pyodbc,
+        pool_size=connections,
+        max_overflow=0,
+        pool_pre_ping=True,
+        pool_recycle=RECYCLE_SEC,
+        hide_parameters=True,
+    )
+
+
+def connector(pyodbc: Any, connection_string: str, attributes: Callable[[], Mapping[int, bytes]]) -> Callable[[], Any]:
+    """What the pool calls for a new connection; `attributes` are asked for each time, because a token ages."""
+
     def connect() -> Any:
         connection = pyodbc.connect(
-            target.connection_string, timeout=CONNECT_TIMEOUT_SEC, attrs_before=attributes(), autocommit=False
+            connection_string, timeout=CONNECT_TIMEOUT_SEC, attrs_before=dict(attributes()), autocommit=False
         )
         try:
             connection.timeout = QUERY_TIMEOUT_SEC
@@ -53,16 +68,7 @@ def mssql_engine(
             raise
         return connection
 
-    return create_engine(
-        "mssql+pyodbc://",
-        creator=connect,
-        module=pyodbc,
-        pool_size=connections,
-        max_overflow=0,
-        pool_pre_ping=True,
-        pool_recycle=RECYCLE_SEC,
-        hide_parameters=True,
-    )
+    return connect
 
 
 def load_pyodbc() -> Any:

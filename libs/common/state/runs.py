@@ -109,9 +109,10 @@ class Runs:
     ) -> bool:
         """End an active run that does not succeed; True only for the one call that ended it.
 
-        `stage` is the stage at fault: it gets the same status and failure, also where it was not started yet. All other
-        running stages end with it: cancelled where the run failed, else as the run. A run that has passed the gate
-        keeps its success: then only `stage` is ended, and True says that this call did that.
+        `stage` is the stage at fault: it gets the same status and failure, also where it was not started yet, and the
+        other running stages end with it: cancelled where the run failed, else as the run. Where no stage is named all
+        running ones get the run's status and failure. A run that has passed the gate keeps its success: then only
+        `stage` is ended, and True says that this call did that.
         """
         if status not in ENDS:
             raise ValueError(f"A run does not end as {status} this way.")
@@ -196,13 +197,15 @@ def _end(
             .values(**end, changed_by=call)
         )
     ):
+        others = end
         if stage is not None:
             _end_stage(connection, tables.stage, run_id, stage, now, end)
-        others = StageStatus.CANCELLED if status is RunStatus.FAILED else StageStatus(status.value)
+            cancelled = StageStatus.CANCELLED if status is RunStatus.FAILED else StageStatus(status.value)
+            others = {"status": cancelled.value, "finished_at_utc": now}
         connection.execute(
             update(tables.stage)
             .where(tables.stage.c.run_id == run_id, tables.stage.c.status == StageStatus.RUNNING.value)
-            .values(status=others.value, finished_at_utc=now, revision=tables.stage.c.revision + 1)
+            .values(**others, revision=tables.stage.c.revision + 1)
         )
         return True
     found = connection.execute(select(run.c.status, run.c.changed_by).where(run.c.run_id == run_id)).one_or_none()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import String, column, select, table
+from sqlalchemy import select
 
 from libs.common.clock import Clock, SystemClock
 from libs.common.state.checkpoint import Checkpoints
@@ -41,10 +41,8 @@ class State(Runs, Stages, Parts, Checkpoints, Gate):
 
     async def ping(self) -> None:
         """Raise, at once, what keeps the tables from being used; tables of a newer release are good enough."""
-        version = table(
-            self._tables.naming.version_table, column("version_num", String), schema=self._tables.naming.schema
-        )
-        found = await self._db.read(lambda c: c.execute(select(version.c.version_num)).scalar(), patient=False)
+        statement = select(self._tables.version.c.version_num)
+        found = await self._db.read(lambda c: c.execute(statement).scalar(), patient=False)
         needed = head_revision()
         if found is None or found < needed:
             raise StateSchemaError(f"The state tables are at revision {found}; this release needs {needed}.")

@@ -1,4 +1,4 @@
-"""The four tables, defined once for both dialects. `migrations/` creates them; a test holds the two together.
+"""The tables, defined once for both dialects. `migrations/` creates them; a test holds the two together.
 
 There are no foreign keys: each insert of a stage or a part would lock its run's row, and many replicas insert at once.
 Rows of a run are only ever written by whoever holds a message of that run.
@@ -9,7 +9,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from sqlalchemy import DATE, BigInteger, Boolean, Column, Index, Integer, MetaData, PrimaryKeyConstraint, Table, text
+from sqlalchemy import (
+    DATE,
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    text,
+)
 
 from libs.common.state.columns import JsonText, LongText, Percent, ShortText, UtcDateTime
 from libs.common.state.errors import StateUrlError
@@ -59,6 +71,8 @@ class Tables:
     run: Table
     stage: Table
     part: Table
+    version: Table
+    """Alembic's own; defined here to be read."""
 
 
 def define_tables(naming: Naming) -> Tables:
@@ -71,6 +85,7 @@ def define_tables(naming: Naming) -> Tables:
         run=_run(naming, metadata),
         stage=_stage(naming, metadata),
         part=_part(naming, metadata),
+        version=_version(naming, metadata),
     )
 
 
@@ -174,6 +189,15 @@ def _part(naming: Naming, metadata: MetaData) -> Table:
         Column("changed_by", ShortText(32), nullable=False),
         Column("recorded_at_utc", UtcDateTime, nullable=False),
         PrimaryKeyConstraint("run_id", "stage_name", "part_index", name=naming.key("pk", "pipeline_part")),
+    )
+
+
+def _version(naming: Naming, metadata: MetaData) -> Table:
+    return Table(
+        naming.version_table,
+        metadata,
+        Column("version_num", String(32), nullable=False),
+        PrimaryKeyConstraint("version_num", name=f"{naming.version_table}_pkc"),
     )
 
 

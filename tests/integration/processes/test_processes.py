@@ -80,15 +80,19 @@ async def test_no_worker_outlives_a_service_that_is_killed(tmp_path: Path) -> No
 
 
 def test_a_scratch_folder_is_gone_in_every_end(tmp_path: Path) -> None:
-    with pytest.raises(KeyError), scratch_folder(tmp_path, "x") as folder:
-        (folder / "file").touch()
-        raise KeyError
+    def work() -> None:
+        with scratch_folder(tmp_path, "x") as folder:
+            (folder / "file").touch()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        work()
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_named(tmp_path: Path, number: int) -> None:
-    with pytest.raises(ScratchFullError, match="No space left under .* for part"), scratch_folder(tmp_path, "part"):
+    with pytest.raises(ScratchFullError, match=r"No space left under .* for part"), scratch_folder(tmp_path, "part"):
         raise OSError(number, "full")
 
 

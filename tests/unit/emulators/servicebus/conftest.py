@@ -59,6 +59,10 @@ class ManualScheduler:
                 action()
         self._now_ms = until
 
+    def forget(self) -> None:
+        """Let no pending call happen, as the end of a process does."""
+        self._timers.clear()
+
     @property
     def pending(self) -> int:
         """How many calls are still to come."""

@@ -12,18 +12,28 @@ from pydantic import SecretStr
 
 from libs.common.settings import CommonSettings, load_settings
 
+DEPLOYED = Path(__file__).parents[3] / "deploy" / "servicebus" / "topology.json"
 TOPICS = ("week.requested", "events.extracted", "events.validated")
 SUBSCRIPTIONS = 40
 LOCK = "PT5S"  # the shortest that Service Bus allows
 LOCK_SEC = 5.0
 
 
-def topology(lock: str = LOCK) -> dict[str, Any]:
+def deployed() -> dict[str, Any]:
+    """The topology of the deployment, with locks short enough to see them run out."""
+    entities: dict[str, Any] = json.loads(DEPLOYED.read_bytes())
+    for topic in entities["UserConfig"]["Namespaces"][0]["Topics"]:
+        for subscription in topic["Subscriptions"]:
+            subscription["Properties"]["LockDuration"] = LOCK
+    return entities
+
+
+def many_subscriptions() -> dict[str, Any]:
     """Each topic with many subscriptions `s0`, `s1`, …, so that every test has one of its own."""
     return {
         "UserConfig": {
             "Namespaces": [
-                {"Name": "sbemulatorns", "Queues": [], "Topics": [_topic(name, lock) for name in TOPICS]},
+                {"Name": "sbemulatorns", "Queues": [], "Topics": [_topic(name) for name in TOPICS]},
             ],
             "Logging": {"Type": "File"},
         }
@@ -33,11 +43,11 @@ def topology(lock: str = LOCK) -> dict[str, Any]:
 class Broker:
     """A running broker. With `data` its messages survive `kill` and `start`."""
 
-    def __init__(self, folder: Path, *, keep: bool = False, lock: str = LOCK) -> None:
+    def __init__(self, folder: Path, *, keep: bool = False, entities: dict[str, Any] | None = None) -> None:
         self._arguments = ["--topology", str(folder / "topology.json")]
         if keep:
             self._arguments += ["--data", str(folder / "data")]
-        (folder / "topology.json").write_text(json.dumps(topology(lock)))
+        (folder / "topology.json").write_text(json.dumps(entities or many_subscriptions()))
         self._process: subprocess.Popen[str] | None = None
         self._port = 0
         self.connection_string = ""
@@ -69,7 +79,7 @@ class Broker:
         return load_settings(CommonSettings, servicebus_connection_string=SecretStr(self.connection_string))
 
 
-def _topic(name: str, lock: str) -> dict[str, Any]:
+def _topic(name: str) -> dict[str, Any]:
     return {
         "Name": name,
         "Properties": {
@@ -77,17 +87,17 @@ def _topic(name: str, lock: str) -> dict[str, Any]:
             "DuplicateDetectionHistoryTimeWindow": "PT10M",
             "RequiresDuplicateDetection": True,
         },
-        "Subscriptions": [_subscription(f"s{number}", lock) for number in range(SUBSCRIPTIONS)],
+        "Subscriptions": [_subscription(f"s{number}") for number in range(SUBSCRIPTIONS)],
     }
 
 
-def _subscription(name: str, lock: str) -> dict[str, Any]:
+def _subscription(name: str) -> dict[str, Any]:
     return {
         "Name": name,
         "Properties": {
             "DeadLetteringOnMessageExpiration": True,
             "DefaultMessageTimeToLive": "PT1H",
-            "LockDuration": lock,
+            "LockDuration": LOCK,
             "MaxDeliveryCount": 10,
             "ForwardDeadLetteredMessagesTo": "",
             "ForwardTo": "",

@@ -63,6 +63,9 @@ class SfSyncSettings(ServiceSettings):
     sf_job_wait_sec: float = Field(
         1500.0, gt=0, description="Seconds to wait for jobs in one attempt; a later attempt re-attaches to them."
     )
+    sf_sync_budget_sec: float = Field(
+        1800.0, gt=0, description="Seconds that one attempt may take; longer than SF_JOB_WAIT_SEC."
+    )
     sf_timeout_sec: float = Field(120.0, gt=0, description="Seconds without a byte after which a call has failed.")
     sf_http_retries: int = Field(3, ge=0, description="Retries of a safe (GET) call on a broken connection, 429, 5xx.")
     sf_limit_reserve_pct: Decimal = Field(
@@ -81,6 +84,8 @@ class SfSyncSettings(ServiceSettings):
             raise ValueError("SF_LOGIN_URL must begin with https:// (http:// only for this machine)")
         if self.sf_source == "warehouse" and self.sf_warehouse_url is None:
             raise ValueError("SF_SOURCE=warehouse needs SF_WAREHOUSE_URL")
+        if self.sf_job_wait_sec >= self.sf_sync_budget_sec:
+            raise ValueError("SF_JOB_WAIT_SEC must be less than SF_SYNC_BUDGET_SEC, or a slow job ends the attempt")
         ways = (
             bool(self.sf_client_id and self.sf_client_secret),
             bool(self.sf_client_id and self.sf_private_key_file and self.sf_username),

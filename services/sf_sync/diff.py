@@ -1,0 +1,180 @@
+"""Which rows Salesforce has to hear of: canonical signals against the snapshot of what it accepted. SQL over files.
+
+A row is sent if its key is not in the snapshot, if a compared field differs, or if what Salesforce holds is not known
+(another mapping or org wrote it, or a sending of it was never accounted for). An absent value under the policy `keep`
+differs from nothing, because sending it would change nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from services.sf_sync.canonical import CUSTOMER, FAULT_CODE, FAULT_FIELD, KEY, REPEATED_ID
+from services.sf_sync.duck import Duck, name, parquet, text
+from services.sf_sync.mapping import NullPolicy, ResolvedField, ResolvedMapping
+
+OPERATION: Final = "_operation"
+OLD_PREFIX: Final = "_old_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Against:
+    """What a diff compares with."""
+
+    snapshot: Sequence[Path]
+    """Local copies of the week's snapshot files."""
+    intents: Sequence[Path]
+    """Local copies of its intent files, without the one of the round that asks: that was written before it sent."""
+    fingerprint: str
+    full: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiffCounts:
+    """What a diff found. All but `absent` add up to the signals' rows."""
+
+    rows: int
+    creates: int
+    updates: int
+    invalid: int
+    absent: int
+
+    @property
+    def changes(self) -> int:
+        """Rows to send."""
+        return self.creates + self.updates
+
+    @property
+    def unchanged(self) -> int:
+        """Rows that Salesforce holds already."""
+        return self.rows - self.changes - self.invalid
+
+
+def prepare(duck: Duck, canonical: Path, mapping: ResolvedMapping, against: Against) -> None:
+    """Make the views `canonical`, `invalid_rows`, `accepted` and `changed_rows`."""
+    duck.rows(f"CREATE VIEW canonical AS FROM {parquet([canonical])}")
+    folded = name(KEY) if mapping.case_sensitive_id else f"lower({name(KEY)})"
+    duck.rows(
+        f"CREATE TABLE repeated AS SELECT {folded} AS folded FROM canonical WHERE {name(KEY)} IS NOT NULL "
+        f"GROUP BY 1 HAVING count(*) > 1"
+    )
+    is_repeated = f"{folded} IN (SELECT folded FROM repeated)"
+    fields = ", ".join(name(field) for field in mapping.names)
+    duck.rows(
+        f"CREATE VIEW invalid_rows AS SELECT {KEY}, {CUSTOMER}, "
+        f"coalesce({FAULT_CODE}, {text(REPEATED_ID)}) AS {FAULT_CODE}, "
+        f"coalesce({FAULT_FIELD}, {text(mapping.external_id)}) AS {FAULT_FIELD}, {fields} "
+        f"FROM canonical WHERE {FAULT_CODE} IS NOT NULL OR {is_repeated}"
+    )
+    duck.rows(
+        f"CREATE VIEW valid_rows AS SELECT {KEY}, {CUSTOMER}, {fields} FROM canonical "
+        f"WHERE {FAULT_CODE} IS NULL AND NOT ({is_repeated})"
+    )
+    _accepted_view(duck, mapping, against)
+    duck.rows(f"CREATE VIEW changed_rows AS {_changed(mapping, full=against.full)}")
+
+
+def count(duck: Duck, changed: str) -> DiffCounts:
+    """Count what `prepare` found; `changed` is the view `changed_rows`, or a table with its rows."""
+    (rows,) = duck.one("SELECT count(*) FROM canonical")
+    (invalid,) = duck.one("SELECT count(*) FROM invalid_rows")
+    by_operation = dict(duck.rows(f"SELECT {OPERATION}, count(*) FROM {changed} GROUP BY 1"))
+    (absent,) = duck.one(
+        f"SELECT count(*) FROM accepted a WHERE NOT EXISTS (FROM canonical c WHERE c.{KEY} = a.external_id)"
+    )
+    return DiffCounts(
+        rows=rows,
+        creates=by_operation.get("create", 0),
+        updates=by_operation.get("update", 0),
+        invalid=invalid,
+        absent=absent,
+    )
+
+
+def changes_query(mapping: ResolvedMapping) -> str:
+    """The rows to send, sorted so that those of one customer travel together and do not lock each other out."""
+    fields = ", ".join(name(field) for field in mapping.names)
+    return f"SELECT {KEY}, {CUSTOMER}, {OPERATION}, {fields} FROM changed_rows ORDER BY {CUSTOMER}, {KEY}"
+
+
+def sample_query(mapping: ResolvedMapping, operation: str, limit: int) -> str:
+    """A few rows to send, each field beside what Salesforce holds (`_old_…`)."""
+    pairs = ", ".join(f"{name(field)}, {name(OLD_PREFIX + field)}" for field in mapping.names)
+    return (
+        f"SELECT {KEY}, {pairs} FROM changed_rows WHERE {OPERATION} = {text(operation)} "
+        f"ORDER BY {CUSTOMER}, {KEY} LIMIT {limit:d}"
+    )
+
+
+def applied_query(
+    changes: Path, accepted_outcomes: str, mapping: ResolvedMapping, fingerprint: str, *, run_id: str, rank: str
+) -> str:
+    """The snapshot rows that follow from accepted changes, in the layout of `libs.common.synclog`.
+
+    `accepted_outcomes` is a query with the key and `salesforce_id`. A kept field keeps the value that it was known to
+    have. Needs `prepare_applied`.
+    """
+    fields = ", ".join(
+        f"coalesce(c.{name(f.field)}, a.{name(f.field)}) AS {name(f.field)}"
+        if f.on_null is NullPolicy.KEEP
+        else f"c.{name(f.field)}"
+        for f in mapping.fields
+    )
+    return (
+        f"SELECT c.{KEY} AS external_id, c.{CUSTOMER} AS customer_id, o.salesforce_id, {text(run_id)} AS run_id, "
+        f"{text(rank)} AS rank, {text(fingerprint)} AS mapping, {fields} "
+        f"FROM {parquet([changes])} c JOIN ({accepted_outcomes}) o ON o.{KEY} = c.{KEY} "
+        f"LEFT JOIN accepted a ON a.external_id = c.{KEY} AND NOT a.in_doubt ORDER BY c.{KEY}"
+    )
+
+
+def prepare_applied(duck: Duck, mapping: ResolvedMapping, against: Against) -> None:
+    """Make the view that `applied_query` needs."""
+    _accepted_view(duck, mapping, against)
+
+
+def _accepted_view(duck: Duck, mapping: ResolvedMapping, against: Against) -> None:
+    """`accepted`: of every key the newest snapshot row, `in_doubt` where it says nothing about the present."""
+    own = against.snapshot
+    if not own:
+        columns = [*("external_id", "customer_id", "rank", "mapping"), *mapping.names]
+        listed = ", ".join(f"NULL::VARCHAR AS {name(column)}" for column in columns)
+        duck.rows(f"CREATE VIEW newest AS SELECT {listed} WHERE false")
+    else:
+        known = {column for (column, *_) in duck.rows(f"DESCRIBE FROM {parquet(own, by_name=True)}")}
+        missing = "".join(f", NULL::VARCHAR AS {name(field)}" for field in mapping.names if field not in known)
+        newest = "" if len(own) == 1 else "QUALIFY row_number() OVER (PARTITION BY external_id ORDER BY rank DESC) = 1"
+        duck.rows(f"CREATE VIEW newest AS SELECT *{missing} FROM {parquet(own, by_name=True)} {newest}")
+    foreign = f"n.mapping <> {text(against.fingerprint)}"
+    if against.intents:
+        intents = f"SELECT external_id, max(rank) AS rank FROM {parquet(against.intents)} GROUP BY external_id"
+        duck.rows(f"CREATE TABLE intent AS {intents}")
+        foreign += " OR coalesce(i.rank > n.rank, false)"
+    join = "LEFT JOIN intent i ON i.external_id = n.external_id" if against.intents else ""
+    duck.rows(f"CREATE VIEW accepted AS SELECT n.*, {foreign} AS in_doubt FROM newest n {join}")
+
+
+def _changed(mapping: ResolvedMapping, *, full: bool) -> str:
+    fields = ", ".join(f"v.{name(f)}, a.{name(f)} AS {name(OLD_PREFIX + f)}" for f in mapping.names)
+    differs = " OR ".join(_differs(field) for field in mapping.fields if field.compare) or "false"
+    wanted = "true" if full else f"a.external_id IS NULL OR a.in_doubt OR {differs}"
+    return (
+        f"SELECT v.{KEY}, v.{CUSTOMER}, if(a.external_id IS NULL, 'create', 'update') AS {OPERATION}, {fields} "
+        f"FROM valid_rows v LEFT JOIN accepted a ON a.external_id = v.{KEY} WHERE {wanted}"
+    )
+
+
+def _differs(field: ResolvedField) -> str:
+    new, old = f"v.{name(field.field)}", f"a.{name(field.field)}"
+    if field.on_null is NullPolicy.KEEP:
+        return f"({new} IS NOT NULL AND {new} IS DISTINCT FROM {old})"
+    return f"{new} IS DISTINCT FROM {old}"
+
+
+def intent_query(changes: Path, rank: str) -> str:
+    """The keys that are about to be sent."""
+    return (
+        f"SELECT {KEY} AS external_id, {CUSTOMER} AS customer_id, {text(rank)} AS rank FROM {parquet([changes])} "
+        f"ORDER BY {KEY}"
+    )

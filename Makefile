@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test check format lock bench bench-large e2e chaos up down logs clean
+.PHONY: help setup demo test check format lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -38,24 +38,6 @@ format: $(STAMP) ## rewrite the code in the house's format
 
 lock: $(STAMP) ## resolve the dependencies again and write requirements/
 	@PATH="$(abspath $(BIN)):$$PATH" sh requirements/lock.sh
-
-bench: $(STAMP) ## measure speed and memory at one million events, against a baseline in the same run
-	@$(BIN)/python -m tests.bench $(ARGS)
-
-bench-large: $(STAMP) ## the same at ten million events (about half an hour)
-	@$(BIN)/python -m tests.bench --events 10000000 $(ARGS)
-
-e2e: $(STAMP) ## the compose stack, driven by testcontainers; needs a Docker engine
-	@$(BIN)/python -m pytest tests/e2e $(ARGS)
-
-up: ## start the compose stack
-	docker compose up --build --wait
-
-down: ## stop the compose stack; its data stay
-	docker compose down
-
-logs: ## follow the stack's logs
-	docker compose logs --follow
 
 clean: ## remove what make made
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

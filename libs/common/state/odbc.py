@@ -23,7 +23,7 @@ INSTALL_DRIVER = (
 APPLICATION = "retl"
 
 _PIECE = re.compile(r"\s*([^=;{}]+?)\s*=\s*(\{(?:[^}]|\}\})*\}|[^;]*)\s*(?:;|$)")
-_SPECIAL = re.compile(r"[\[\]{}(),;?*=!@\s]")
+_SPECIAL = re.compile(r"[\[\]{}();?*=!@\s]")
 _SERVER_NAMES = ("server", "address", "addr", "network address")
 
 

@@ -1,0 +1,110 @@
+"""Connections to SQL Server, with a driver that only takes notes."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+import pytest
+from sqlalchemy import make_url
+
+from libs.common.state import StateDriverError, open_state
+from libs.common.state.mssql import connector, load_pyodbc, mssql_engine
+
+
+class Notes(ModuleType):
+    """In place of pyodbc: one object is module, connection and cursor, and notes what is asked of it."""
+
+    version = "5.5.0"
+    paramstyle = "qmark"
+    Error = RuntimeError
+    Cursor = object
+
+    def __init__(self, *, refuse: str = "") -> None:
+        super().__init__("pyodbc")
+        self.calls: list[tuple[Any, ...]] = []
+        self.timeout = 0
+        self._refuse = refuse
+
+    def drivers(self) -> list[str]:
+        return ["ODBC Driver 18 for SQL Server"]
+
+    def connect(self, text: str, **options: Any) -> Notes:
+        self.calls.append(("connect", text, options))
+        return self
+
+    def execute(self, statement: str) -> Notes:
+        self.calls.append(("execute", statement))
+        if self._refuse and self._refuse in statement:
+            raise self.Error(statement)
+        return self
+
+    def commit(self) -> None:
+        self.calls.append(("commit",))
+
+    def close(self) -> None:
+        self.calls.append(("close",))
+
+
+def test_every_connection_has_time_outs_and_a_token_of_its_moment() -> None:
+    notes = Notes()
+    tokens = iter([{1256: b"first"}, {1256: b"second"}])
+    connect = connector(notes, "Server=h", lambda: next(tokens))
+
+    assert connect() is notes
+    connect()
+
+    sent = [call[2] for call in notes.calls if call[0] == "connect"]
+    assert [options["attrs_before"] for options in sent] == [{1256: b"first"}, {1256: b"second"}]
+    assert {options["timeout"] for options in sent} == {15}
+    assert notes.timeout == 30
+    assert ("execute", "SET LOCK_TIMEOUT 10000") in notes.calls
+    assert notes.calls.index(("commit",)) > notes.calls.index(("execute", "SET LOCK_TIMEOUT 10000"))
+
+
+def test_a_connection_that_cannot_be_prepared_is_closed() -> None:
+    notes = Notes(refuse="LOCK_TIMEOUT")
+
+    with pytest.raises(RuntimeError):
+        connector(notes, "Server=h", dict)()
+
+    assert notes.calls[-1] == ("close",)
+
+
+def test_the_pool_asks_before_use_and_replaces_old_connections() -> None:
+    engine = mssql_engine(
+        make_url("mssql+pyodbc://u:p@h/d"), credential=None, connections=3, odbc_driver=None, dbapi=Notes()
+    )
+
+    assert engine.dialect.name == "mssql"
+    assert engine.pool._pre_ping
+    assert 0 < engine.pool._recycle < 3600
+    assert "p@" not in repr(engine.url)
+
+
+def test_a_missing_package_says_which_extra_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyodbc", None)
+
+    with pytest.raises(StateDriverError) as missing:
+        open_state("mssql+pyodbc://u:p@h/d")
+
+    assert "retl[odbc]" in missing.value.next_step
+
+
+def test_a_missing_library_says_which_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_name: str) -> ModuleType:
+        raise ImportError("libodbc.so.2: cannot open shared object file: No such file or directory")
+
+    monkeypatch.setattr("libs.common.state.mssql.importlib.import_module", fail)
+
+    with pytest.raises(StateDriverError, match=r"libodbc\.so\.2") as missing:
+        load_pyodbc()
+
+    assert "libodbc2" in missing.value.next_step
+
+
+def test_the_drivers_own_pool_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyodbc", Notes())
+
+    assert load_pyodbc().pooling is False

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,12 +26,6 @@ pytestmark = [
 ]
 
 QUEUE, TOPIC = "conformance.settlement", "conformance.plain"
-
-
-@pytest.fixture
-def collect_sockets() -> Iterator[None]:
-    yield
-    gc.collect()
 
 
 async def test_clients_reconnect_after_every_connection_was_cut(

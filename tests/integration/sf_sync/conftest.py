@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -23,6 +24,7 @@ from libs.common.clock import SystemClock
 from libs.common.lake import FolderLake, paths
 from libs.common.messages import BlobRef, GatePassed, RunOptions, WeekRequested
 from libs.common.outcome import Outcome
+from libs.common.settings import load_settings
 from libs.common.state import RunStatus, Stage, StageRow, State, migrate, open_state
 from libs.common.synclog import SyncLog
 from libs.common.week import Week
@@ -227,7 +229,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def bench(tmp_path: Path, migrated: Path, emulator: Emulator) -> AsyncIterator[Bench]:
-    (tmp_path / "state.db").write_bytes(migrated.read_bytes())
+    await asyncio.to_thread(shutil.copyfile, migrated, tmp_path / "state.db")
     state = open_state(f"sqlite:///{tmp_path / 'state.db'}")
     yield Bench(
         folder=tmp_path,
@@ -251,7 +253,7 @@ def sync_settings(url: str, **changes: Any) -> SfSyncSettings:
         "sf_row_retry_wait_sec": 0.01,
         "sf_http_retries": 0,
     }
-    return SfSyncSettings(_env_file=None, **(values | changes))
+    return load_settings(SfSyncSettings, _env_file=None, **(values | changes))
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from .topology import TopologyError, load_topology
 
 def main() -> int:
     """Run; return the exit status: 0 after a signal, 1 when the emulator cannot start or go on."""
-    arguments = _parser().parse_args()
+    arguments = parser().parse_args()
     logging.basicConfig(
         stream=sys.stderr, level=arguments.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
@@ -47,23 +47,24 @@ def _announce(ready: Ready) -> None:
     sys.stdout.flush()
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    result = argparse.ArgumentParser(
         prog="python -m libs.emulators.servicebus", description="A local Azure Service Bus."
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
-    parser.add_argument("--port", type=int, default=5672, help="AMQP port, 0 for a free one (default %(default)s)")
-    parser.add_argument("--admin-port", type=int, default=0, help="HTTP port, 0 for a free one (default %(default)s)")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="keep messages in this directory (default: in memory)")
-    parser.add_argument(
+    result.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    result.add_argument("--port", type=int, default=5672, help="AMQP port, 0 for a free one (default %(default)s)")
+    result.add_argument("--admin-port", type=int, default=0, help="HTTP port, 0 for a free one (default %(default)s)")
+    result.add_argument("--data", type=Path, metavar="DIR", help="keep messages in this directory (default: in memory)")
+    result.add_argument(
         "--topology",
         type=Path,
         metavar="FILE",
         default=DEFAULT_TOPOLOGY,
         help="entities to create (default %(default)s)",
     )
-    parser.add_argument("--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
-    return parser
+    result.add_argument("--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
+    return result
 
 
 if __name__ == "__main__":

@@ -22,4 +22,6 @@ class Emulator:
 
     def expire_locks(self) -> int:
         """Let every lock on a message expire; return how many there were."""
-        return sum(queue.expire_locks() for queue in self.namespace.message_queues())
+        return sum(
+            inbox.messages.expire_locks() + inbox.dead_letters.expire_locks() for inbox in self.namespace.inboxes()
+        )

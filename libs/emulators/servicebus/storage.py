@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from .amqp.errors import AmqpError
-from .broker.entities import DEAD_LETTER_SUFFIX, Queue, Subscription, Topic
+from .broker.entities import DEAD_LETTER_SUFFIX, Queue, Topic
 from .broker.message import Message, MessageState
 from .broker.namespace import Namespace, SubscriptionDescription
 from .broker.settings import QueueSettings, TopicSettings
@@ -192,12 +192,10 @@ class SqliteJournal:
 
     def _restore_messages(self, namespace: Namespace) -> int:
         restored = 0
-        inboxes: list[Queue | Subscription] = list(namespace.queues.values())
         for topic in namespace.topics.values():
-            inboxes += topic.subscriptions.values()
             restored += self._restore_into(topic, topic.path.lower())
             self._restore_history(topic)
-        for inbox in inboxes:
+        for inbox in namespace.inboxes():
             restored += self._restore_into(inbox.dead_letters, inbox.dead_letters.path)
             restored += self._restore_into(inbox.messages, inbox.messages.path)
             if isinstance(inbox, Queue):

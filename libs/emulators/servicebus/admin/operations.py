@@ -35,12 +35,9 @@ def operations_routes(emulator: Emulator) -> list[web.RouteDef]:
 
 def _counts(emulator: Emulator) -> dict[str, Any]:
     namespace = emulator.namespace
-    inboxes: list[Queue | Subscription] = list(namespace.queues.values())
-    for topic in namespace.topics.values():
-        inboxes += topic.subscriptions.values()
     return {
         "connections": len(emulator.connections),
-        "entities": {inbox.path: _inbox_counts(inbox) for inbox in inboxes},
+        "entities": {inbox.path: _inbox_counts(inbox) for inbox in namespace.inboxes()},
         "topics": {topic.path: {"scheduled": topic.scheduled_count} for topic in namespace.topics.values()},
     }
 

@@ -72,12 +72,10 @@ class Namespace:
             )
         return entity.dead_letters if is_dead_letters else entity.messages
 
-    def message_queues(self) -> list[MessageQueue]:
-        """Return the queues of all entities, dead-letter queues included."""
-        inboxes: list[Queue | Subscription] = list(self.queues.values())
-        for topic in self.topics.values():
-            inboxes += topic.subscriptions.values()
-        return [queue for inbox in inboxes for queue in (inbox.messages, inbox.dead_letters)]
+    def inboxes(self) -> list[Queue | Subscription]:
+        """Return every entity that messages can be received from."""
+        subscriptions = (each for topic in self.topics.values() for each in topic.subscriptions.values())
+        return [*self.queues.values(), *subscriptions]
 
     # Creating and changing; each raises InvalidEntityError for values that Service Bus would not take
 

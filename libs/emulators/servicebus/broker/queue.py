@@ -8,8 +8,9 @@ from functools import partial
 from heapq import heappop, heappush
 from typing import Protocol
 
-from .errors import LockLostError, MessageNotFoundError, OperationNotAllowedError
+from .errors import MessageNotFoundError, OperationNotAllowedError
 from .journal import Journal
+from .locks import Locks
 from .message import Message, MessageState
 from .scheduler import Scheduler, Timer
 from .sequence import SequenceNumbers
@@ -61,9 +62,8 @@ class MessageQueue:
         self._sequence = SequenceNumbers(path, journal)
         self._messages: dict[int, Message] = {}
         self._ready: list[int] = []  # heap; may hold numbers of messages that are gone or not ready any more
-        self._locked: dict[uuid.UUID, Message] = {}
+        self._locks = Locks(scheduler, self._lock_expired)
         self._timers: dict[int, Timer] = {}  # a message's activation or expiry, by sequence number
-        self._lock_timers: dict[uuid.UUID, Timer] = {}
         self._consumers: list[Consumer] = []
         self._turn = 0
 
@@ -163,21 +163,13 @@ class MessageQueue:
         return None
 
     def _lock(self, message: Message) -> None:
-        token = uuid.uuid4()
-        message.lock_token = token
-        message.locked_until_ms = self._scheduler.now_ms() + self.settings.lock_duration_ms
-        self._locked[token] = message
-        self._lock_timers[token] = self._scheduler.call_at(message.locked_until_ms, partial(self._lock_due, token))
+        self._locks.take(message, self.settings.lock_duration_ms)
 
-    def _lock_due(self, token: uuid.UUID) -> None:
-        message = self._locked[token]
-        if message.locked_until_ms > self._scheduler.now_ms():  # renewed meanwhile
-            self._lock_timers[token] = self._scheduler.call_at(message.locked_until_ms, partial(self._lock_due, token))
-        else:
-            self._unlock(message, failed=True)
+    def _lock_expired(self, message: Message) -> None:
+        self._unlock(message, failed=True)
 
     def _unlock(self, message: Message, *, failed: bool) -> None:
-        self._drop_lock(message)
+        self._locks.drop(message)
         if failed:
             message.delivery_count += 1
             if self.dead_letters is not None and message.delivery_count >= self.settings.max_delivery_count:
@@ -189,65 +181,46 @@ class MessageQueue:
             heappush(self._ready, message.sequence_number)
             self.pump()
 
-    def _drop_lock(self, message: Message) -> None:
-        if message.lock_token is not None:
-            self._locked.pop(message.lock_token, None)
-            timer = self._lock_timers.pop(message.lock_token, None)
-            if timer is not None:
-                timer.cancel()
-            message.lock_token = None
-
     # Settlement; each raises LockLostError unless the token is held
 
     def complete(self, token: uuid.UUID) -> None:
         """Remove a message for good."""
-        self._remove(self._held(token))
+        self._remove(self._locks.held(token))
 
     def abandon(self, token: uuid.UUID) -> None:
         """Give a message back; the delivery counts."""
-        self._unlock(self._held(token), failed=True)
+        self._unlock(self._locks.held(token), failed=True)
 
     def release(self, token: uuid.UUID) -> None:
         """Give a message back as if it had never been delivered."""
-        self._unlock(self._held(token), failed=False)
+        self._unlock(self._locks.held(token), failed=False)
 
     def defer(self, token: uuid.UUID) -> None:
         """Put a message aside, to be received by its sequence number only."""
-        message = self._held(token)
-        self._drop_lock(message)
+        message = self._locks.held(token)
+        self._locks.drop(message)
         message.state = MessageState.DEFERRED
         self._journal.update_message(self.path, message)
 
     def dead_letter(self, token: uuid.UUID, reason: str | None, description: str | None) -> None:
         """Move a message to the dead-letter queue. Raises OperationNotAllowedError when this is one."""
-        message = self._held(token)
+        message = self._locks.held(token)
         if self.dead_letters is None:
             raise OperationNotAllowedError("A message in a dead-letter queue cannot be dead-lettered again.")
         self._move_to_dead_letters(message, reason, description)
 
     def renew(self, token: uuid.UUID) -> int:
         """Lock a message for the lock duration from now; return the time of expiry."""
-        message = self._held(token)
-        message.locked_until_ms = self._scheduler.now_ms() + self.settings.lock_duration_ms
-        return message.locked_until_ms
+        return self._locks.renew(token, self.settings.lock_duration_ms)
 
     def expire_locks(self) -> int:
         """Let every lock expire now; return how many there were."""
-        held = list(self._locked.values())
-        for message in held:
-            self._unlock(message, failed=True)
-        return len(held)
-
-    def _held(self, token: uuid.UUID) -> Message:
-        message = self._locked.get(token)
-        if message is None:
-            raise LockLostError
-        return message
+        return self._locks.expire_all()
 
     # Leaving
 
     def _remove(self, message: Message) -> None:
-        self._drop_lock(message)
+        self._locks.drop(message)
         del self._messages[message.sequence_number]
         self._cancel_timer(message.sequence_number)
         self._journal.delete_message(self.path, message.sequence_number)
@@ -332,7 +305,7 @@ class MessageQueue:
     @property
     def locked_count(self) -> int:
         """How many messages are locked."""
-        return len(self._locked)
+        return len(self._locks)
 
     @property
     def consumer_count(self) -> int:
@@ -341,7 +314,8 @@ class MessageQueue:
 
     def close(self) -> None:
         """End the queue: no timer fires any more, consumers hear of it. What the journal has stays."""
-        for timer in [*self._timers.values(), *self._lock_timers.values()]:
+        self._locks.close()
+        for timer in self._timers.values():
             timer.cancel()
         consumers, self._consumers = self._consumers, []
         for consumer in consumers:

@@ -154,7 +154,7 @@ def test_deleting_a_topic_takes_its_subscriptions_along(topic: Namespace) -> Non
 
     with pytest.raises(EntityNotFoundError):
         topic.find("t/Subscriptions/s")
-    assert topic.message_queues() == []
+    assert topic.inboxes() == []
 
 
 def test_a_subscription_needs_a_topic_and_a_name_of_its_own(topic: Namespace) -> None:

@@ -97,7 +97,7 @@ class Sender:
 
     async def _create(self, entry: Entry[Send], wave: Wave) -> Entry[Send]:
         job = await asyncio.to_thread(self.bulk.create, self.mapping.object, self.mapping.external_id)
-        _log.info("job_created", action="job_created", job_id=job.job_id, rows=entry.value.rows)
+        _log.info("job_created", job_id=job.job_id, rows=entry.value.rows)
         return await self.ledger.move(entry, state=SendState.CREATED, job_id=job.job_id)
 
     async def _upload(self, entry: Entry[Send], wave: Wave) -> Entry[Send]:
@@ -106,7 +106,7 @@ class Sender:
             try:
                 await asyncio.to_thread(self.bulk.upload, _job_id(entry), csv)
             except SalesforceUnavailableError as error:
-                _log.warning("upload_broke_off", action="upload", job_id=entry.value.job_id, text=str(error))
+                _log.warning("upload_broke_off", job_id=entry.value.job_id, text=str(error))
                 return entry
         return await self.ledger.move(entry, state=SendState.CLOSING)
 
@@ -122,7 +122,7 @@ class Sender:
             try:
                 await asyncio.to_thread(self.bulk.abort, job_id)
             except (SalesforceUnavailableError, SalesforceRequestError) as error:
-                _log.warning("open_job_left", action="abort", job_id=job_id, text=str(error))
+                _log.warning("open_job_left", job_id=job_id, text=str(error))
         return entry
 
     async def _close(self, entry: Entry[Send], wave: Wave) -> Entry[Send]:
@@ -142,7 +142,7 @@ class Sender:
         job = await self._ended(_job_id(entry))
         if job is None:  # Salesforce forgets jobs after 7 days; the upsert absorbs rows that had arrived
             return await self.ledger.move(entry, state=SendState.PLANNED, job_id=None)
-        _log.info("job_ended", action="job_ended", job_id=job.job_id, state=job.state, text=job.error_message)
+        _log.info("job_ended", job_id=job.job_id, state=job.state, text=job.error_message)
         with scratch_folder(self.scratch) as folder:
             local = folder / "outcomes.parquet"
             pages = {which: await self._results(job, which, folder) for which in ResultSet}
@@ -176,7 +176,7 @@ class Sender:
             try:
                 job = await self._look(job_id)
             except SalesforceUnavailableError as error:
-                _log.warning("poll_failed", action="poll", job_id=job_id, text=str(error))
+                _log.warning("poll_failed", job_id=job_id, text=str(error))
             else:
                 if job is None or job.state.is_ended:
                     return job

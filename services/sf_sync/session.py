@@ -145,7 +145,7 @@ class SalesforceSession:
         with self._lock:
             if self._library is None or self._library is instead_of:
                 if self._grant.warning and self._library is None:
-                    _log.warning("salesforce login is being retired", action="login", warning=self._grant.warning)
+                    _log.warning("salesforce login is being retired", warning=self._grant.warning)
                 session_id, instance = self._grant.login(self._http, self._login_url)
                 self._library = Salesforce(
                     session_id=session_id,

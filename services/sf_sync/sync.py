@@ -115,7 +115,7 @@ class RunSync:
             folder=f"{paths.run_sync_dir(self._run.run_id)}/round-{header.value.round:03d}-{self._attempt:03d}",
             full=self._full and header.value.round == 0,
         )
-        _log.info("sync_planned", action="planned", rows=plan.rows, changes=plan.changes, invalid=plan.invalid)
+        _log.info("sync_planned", rows=plan.rows, changes=plan.changes, invalid=plan.invalid)
         await self._require_room(plan)
         waves = []
         if plan.changes:
@@ -172,7 +172,7 @@ class RunSync:
             number += 1
             if following is not None and number == len(header.value.waves):
                 _log.warning(
-                    "rows_sent_again", action="retry", wave=number, kinds=list(following.kinds), failed=dict(failed)
+                    "rows_sent_again", wave=number, kinds=list(following.kinds), failed=dict(failed)
                 )
                 await self._tools.clock.sleep(following.wait_sec * random.uniform(0.9, 1.1))
                 again = await self._retry_wave(header.value, wave, number, following.kinds, following.rows_per_send)
@@ -267,7 +267,7 @@ class RunSync:
         if refusal is not None:
             raise refusal
         if warning:
-            _log.warning("rows_failed", action="sync_done", text=warning)
+            _log.warning("rows_failed", text=warning)
         created, updated = header.created + counts.created, header.updated + counts.updated
         details = {
             "created": created,

@@ -6,18 +6,14 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Table, insert, select, update
 
-from libs.common.state.database import Database, changed
+from libs.common.state.database import Store, changed
 from libs.common.state.records import checkpoint_of
 from libs.common.state.types import Checkpoint
 from libs.common.week import Week
 
 
-class Checkpoints:
+class Checkpoints(Store):
     """The `pipeline_checkpoint` table."""
-
-    def __init__(self, database: Database) -> None:
-        self._db = database
-        self._tables = database.tables
 
     async def checkpoint(self, pipeline_name: str) -> Checkpoint | None:
         """How far the pipeline has come, or None before its first success."""

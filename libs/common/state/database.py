@@ -86,6 +86,14 @@ class Database:
         return await loop.run_in_executor(self._threads, context.run, _in_transaction, engine, work)
 
 
+class Store:
+    """What the operations on each table are built on."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self._tables = database.tables
+
+
 def _in_transaction(engine: Engine, work: Work[T]) -> T:
     try:
         with engine.begin() as connection:

@@ -11,10 +11,10 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from libs.common.state.checkpoint import move_checkpoint, read_checkpoint
-from libs.common.state.database import Database, changed
+from libs.common.state.database import Store, changed
 from libs.common.state.errors import RunEndedError, RunMissingError, WeekDoneError
 from libs.common.state.records import NO_FAILURE, run_of, stage_of
-from libs.common.state.runs import SUCCESSES, successful
+from libs.common.state.run_status import SUCCESSES, successful
 from libs.common.state.tables import Tables
 from libs.common.state.types import GateCommit, Run, RunStatus, Stage, StageStatus
 
@@ -30,12 +30,8 @@ class _Passing:
     stage_values: dict[str, Any]
 
 
-class Gate:
+class Gate(Store):
     """The commit of stage QUALITY_GATE, across all tables."""
-
-    def __init__(self, database: Database) -> None:
-        self._db = database
-        self._tables = database.tables
 
     async def complete_gate(
         self,

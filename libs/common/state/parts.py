@@ -12,18 +12,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, false, func, insert, select, update
 
-from libs.common.state.database import Database, changed
+from libs.common.state.database import Store, changed
 from libs.common.state.errors import DuplicateKeyError
 from libs.common.state.records import part_of
 from libs.common.state.types import PartRow, PartTotals, Stage
 
 
-class Parts:
+class Parts(Store):
     """The `pipeline_part` table."""
-
-    def __init__(self, database: Database) -> None:
-        self._db = database
-        self._tables = database.tables
 
     async def record_part(
         self,

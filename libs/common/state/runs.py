@@ -7,29 +7,22 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, false, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, insert, select, update
 
 from libs.common.messages import WeekRequested
-from libs.common.state.database import Database, changed
+from libs.common.state.database import Store, changed
 from libs.common.state.errors import DuplicateKeyError, RunMissingError, StateBusyError, WeekBusyError
-from libs.common.state.records import NO_FAILURE, failure_values, options_values, run_of
-from libs.common.state.tables import Tables
-from libs.common.state.types import Failure, Run, RunStatus, Stage, StageStatus
+from libs.common.state.records import failure_values, options_values, run_of
+from libs.common.state.run_status import ENDS, Ending, end_in, reopen_in, successful
+from libs.common.state.types import Failure, Run, RunStatus, Stage
 from libs.common.week import Week
 
-ENDS = (RunStatus.FAILED, RunStatus.TIMED_OUT, RunStatus.CANCELLED, RunStatus.SKIPPED)
-REOPENABLE = (RunStatus.FAILED, RunStatus.TIMED_OUT)
-SUCCESSES = (RunStatus.SUCCESS, RunStatus.SUCCESS_WITH_REJECTS)
 COUNTS = frozenset({"rows_fetched", "rows_output", "rows_rejected", "reject_rate_pct"})
 _OPEN_ATTEMPTS = 5
 
 
-class Runs:
+class Runs(Store):
     """The `pipeline_run` table."""
-
-    def __init__(self, database: Database) -> None:
-        self._db = database
-        self._tables = database.tables
 
     async def open_run(self, request: WeekRequested, now: datetime) -> Run:
         """Record that the week is being run; the same `run_id` again returns the run as it stands.
@@ -116,10 +109,8 @@ class Runs:
         """
         if status not in ENDS:
             raise ValueError(f"A run does not end as {status} this way.")
-        call = uuid.uuid4().hex
-        return await self._db.write(
-            lambda c: _end(c, self._tables, run_id, status, now, failure, stage, call), again_on_duplicate=True
-        )
+        ending = Ending(run_id=run_id, status=status, at=now, failure=failure, stage=stage, call=uuid.uuid4().hex)
+        return await self._db.write(lambda c: end_in(c, self._tables, ending), again_on_duplicate=True)
 
     async def reopen_run(self, run_id: str, now: datetime) -> bool:
         """Make a failed or timed-out run active again, its unfinished stages running; True if this call changed it.
@@ -129,7 +120,7 @@ class Runs:
         """
         call = uuid.uuid4().hex
         try:
-            return await self._db.write(lambda c: _reopen(c, self._tables, run_id, now, call))
+            return await self._db.write(lambda c: reopen_in(c, self._tables, run_id, now, call))
         except DuplicateKeyError:
             run = await self.get_run(run_id)
             active = run and await self._active_run(run.pipeline_name, run.week)
@@ -144,11 +135,6 @@ class Runs:
         run = self._tables.run
         statement = select(run).where(*conditions).order_by(run.c.started_at_utc.desc(), run.c.run_id).limit(limit)
         return await self._db.read(lambda c: [run_of(row) for row in c.execute(statement).mappings()])
-
-
-def successful(run: Table) -> tuple[ColumnElement[bool], ...]:
-    """What the index of successful runs looks at."""
-    return run.c.dry_run == false(), run.c.status.in_([status.value for status in SUCCESSES])
 
 
 def _of_week(run: Table, week: Week | None) -> tuple[ColumnElement[bool], ...]:
@@ -176,106 +162,3 @@ def _opening(request: WeekRequested, now: datetime, status: RunStatus) -> dict[s
 def _insert(connection: Connection, run: Table, values: Mapping[str, Any]) -> Run:
     connection.execute(insert(run).values(**values))
     return run_of(connection.execute(select(run).where(run.c.run_id == values["run_id"])).mappings().one())
-
-
-def _end(
-    connection: Connection,
-    tables: Tables,
-    run_id: str,
-    status: RunStatus,
-    now: datetime,
-    failure: Failure | None,
-    stage: Stage | None,
-    call: str,
-) -> bool:
-    run = tables.run
-    end = {"status": status.value, "finished_at_utc": now, **failure_values(failure)}
-    if changed(
-        connection.execute(
-            update(run)
-            .where(run.c.run_id == run_id, run.c.status == RunStatus.STARTED.value)
-            .values(**end, changed_by=call)
-        )
-    ):
-        others = end
-        if stage is not None:
-            _end_stage(connection, tables.stage, run_id, stage, now, end)
-            cancelled = StageStatus.CANCELLED if status is RunStatus.FAILED else StageStatus(status.value)
-            others = {"status": cancelled.value, "finished_at_utc": now}
-        connection.execute(
-            update(tables.stage)
-            .where(tables.stage.c.run_id == run_id, tables.stage.c.status == StageStatus.RUNNING.value)
-            .values(**others, revision=tables.stage.c.revision + 1)
-        )
-        return True
-    found = connection.execute(select(run.c.status, run.c.changed_by).where(run.c.run_id == run_id)).one_or_none()
-    if found is None:
-        return False
-    if found.changed_by == call:
-        return True
-    if stage is not None and RunStatus(found.status).is_success:
-        return _end_stage(connection, tables.stage, run_id, stage, now, end)
-    return False
-
-
-def _end_stage(
-    connection: Connection, table: Table, run_id: str, stage: Stage, now: datetime, end: Mapping[str, Any]
-) -> bool:
-    """End a stage that is running or was never started; one that has ended stays as it is."""
-    key = (table.c.run_id == run_id, table.c.stage_name == stage.value)
-    if changed(
-        connection.execute(
-            update(table)
-            .where(*key, table.c.status == StageStatus.RUNNING.value)
-            .values(**end, revision=table.c.revision + 1)
-        )
-    ):
-        return True
-    if connection.execute(select(table.c.status).where(*key)).first() is not None:
-        return False
-    connection.execute(
-        insert(table).values(
-            run_id=run_id,
-            stage_name=stage.value,
-            attempts=0,
-            started_at_utc=now,
-            published=False,
-            revision=1,
-            **end,
-        )
-    )
-    return True
-
-
-def _reopen(connection: Connection, tables: Tables, run_id: str, now: datetime, call: str) -> bool:
-    run, stage = tables.run, tables.stage
-    reopened = changed(
-        connection.execute(
-            update(run)
-            .where(run.c.run_id == run_id, run.c.status.in_([status.value for status in REOPENABLE]))
-            .values(
-                status=RunStatus.STARTED.value,
-                active_since_utc=now,
-                finished_at_utc=None,
-                changed_by=call,
-                **NO_FAILURE,
-            )
-        )
-    )
-    found = connection.execute(select(run.c.status, run.c.changed_by).where(run.c.run_id == run_id)).one_or_none()
-    if found is None:
-        return False
-    if not reopened and not RunStatus(found.status).is_success:
-        return bool(found.changed_by == call)
-    unfinished = (StageStatus.FAILED, StageStatus.TIMED_OUT, StageStatus.CANCELLED)
-    stages = connection.execute(
-        update(stage)
-        .where(stage.c.run_id == run_id, stage.c.status.in_([status.value for status in unfinished]))
-        .values(
-            status=StageStatus.RUNNING.value,
-            finished_at_utc=None,
-            revision=stage.c.revision + 1,
-            **NO_FAILURE,
-        )
-    )
-    return reopened or stages.rowcount > 0

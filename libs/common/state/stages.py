@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, false, insert, select, update
 
-from libs.common.state.database import Database, changed
+from libs.common.state.database import Store, changed
 from libs.common.state.errors import RunMissingError, StateConflictError
 from libs.common.state.records import NO_FAILURE, failure_values, stage_of
 from libs.common.state.types import Failure, Stage, StageRow, StageStatus
@@ -16,12 +16,8 @@ STARTABLE = (StageStatus.RUNNING, StageStatus.FAILED, StageStatus.TIMED_OUT)
 _ORDER = {stage: position for position, stage in enumerate(Stage)}
 
 
-class Stages:
+class Stages(Store):
     """The `pipeline_stage` table."""
-
-    def __init__(self, database: Database) -> None:
-        self._db = database
-        self._tables = database.tables
 
     async def start_stage(self, run_id: str, stage: Stage, now: datetime) -> StageRow:
         """Record a start: the first creates the row, each further one counts an attempt and keeps the first's time.

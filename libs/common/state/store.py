@@ -36,9 +36,6 @@ class State(Runs, Stages, Parts, Checkpoints, Gate):
     A cancelled call may still take effect. Times are passed in, zone-aware.
     """
 
-    def __init__(self, database: Database) -> None:
-        super().__init__(database)
-
     async def ping(self) -> None:
         """Raise, at once, what keeps the tables from being used; tables of a newer release are good enough."""
         statement = select(self._tables.version.c.version_num)

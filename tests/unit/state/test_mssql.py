@@ -7,9 +7,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from azure.core.credentials import AccessToken
 from sqlalchemy import make_url
 
-from libs.common.state import StateDriverError, open_state
+from libs.common.state import StateDriverError, StateUnavailableError, open_state
+from libs.common.state.entra import default_credential
 from libs.common.state.mssql import connector, load_pyodbc, mssql_engine
 
 
@@ -32,6 +34,8 @@ class Notes(ModuleType):
 
     def connect(self, text: str, **options: Any) -> Notes:
         self.calls.append(("connect", text, options))
+        if self._refuse == "connect":
+            raise self.Error("08001", "[08001] TCP Provider: Error code 0x2749 (0) (SQLDriverConnect)")
         return self
 
     def execute(self, statement: str) -> Notes:
@@ -81,6 +85,37 @@ def test_the_pool_asks_before_use_and_replaces_old_connections() -> None:
     assert engine.pool._pre_ping
     assert 0 < engine.pool._recycle < 3600
     assert "p@" not in repr(engine.url)
+
+
+class Issuer:
+    def get_token(self, *_scopes: str, **_options: Any) -> AccessToken:
+        return AccessToken("token", 2**40)
+
+
+async def test_without_a_password_each_connection_carries_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    notes = Notes(refuse="connect")
+    monkeypatch.setitem(sys.modules, "pyodbc", notes)
+    state = open_state("mssql+pyodbc://h/d", credential=Issuer(), odbc_driver=notes.drivers()[0])
+
+    with pytest.raises(StateUnavailableError):
+        await state.ping()
+    await state.aclose()
+
+    ((_, text, options),) = notes.calls
+    assert "PWD" not in text
+    assert options["attrs_before"][1256].endswith("token".encode("utf-16-le"))
+
+
+@pytest.mark.parametrize(("user", "options"), [(None, {}), ("0f3c", {"managed_identity_client_id": "0f3c"})])
+def test_the_default_identity_is_the_containers_or_the_one_named(
+    user: str | None, options: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[dict[str, str]] = []
+    monkeypatch.setattr("libs.common.state.entra.DefaultAzureCredential", lambda **given: made.append(given))
+
+    default_credential(user)
+
+    assert made == [options]
 
 
 def test_a_missing_package_says_which_extra_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

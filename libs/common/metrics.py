@@ -49,6 +49,7 @@ class Metrics:
             registry=self.registry,
             buckets=HANDLER_BUCKETS_SEC,
         )
+        self._by_action: dict[str, tuple[Counter, Histogram]] = {}
         self.in_flight = self._gauge(Name.IN_FLIGHT, "Messages in hand now.")
         self.last_receive = self._gauge(Name.LAST_RECEIVE, "When a receive call last succeeded, messages or none.")
         self.lock_renewals = self._counter(Name.LOCK_RENEWALS, "Locks prolonged.")
@@ -64,8 +65,12 @@ class Metrics:
 
     def finished(self, action: str, seconds: float) -> None:
         """One message came to an end."""
-        self._finished.labels(self._service, action).inc()
-        self._handler_seconds.labels(self._service, action).observe(seconds)
+        if action not in self._by_action:
+            labels = (self._service, action)
+            self._by_action[action] = (self._finished.labels(*labels), self._handler_seconds.labels(*labels))
+        counter, histogram = self._by_action[action]
+        counter.inc()
+        histogram.observe(seconds)
 
     def exposition(self) -> bytes:
         """What /metrics answers, in Prometheus' text format."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from libs.common.failpoints import POINTS
-
-if TYPE_CHECKING:
-    from libs.common.service import Service
+from libs.common.kit import Service
 
 WIDTH = 100
 

@@ -12,11 +12,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from opentelemetry import propagate, trace
+from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from libs.common.errors import SettingsError
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+
+_CONTEXT_KEYS = frozenset(propagate.get_global_textmap().fields)
 
 _tracer = trace.get_tracer("retl")
 
@@ -33,7 +36,7 @@ def handling(service: str, topic: str, properties: Mapping[str, str]) -> Iterato
     """A CONSUMER span whose parent is the message's own context."""
     with _tracer.start_as_current_span(
         f"{service} process",
-        context=propagate.extract(properties),
+        context=propagate.extract(properties) if properties.keys() & _CONTEXT_KEYS else Context(),
         kind=SpanKind.CONSUMER,
         attributes={
             "messaging.system": "servicebus",

@@ -10,8 +10,8 @@ from typing import Protocol
 class Delivery(Protocol):
     """One message, handed to us under a lock until it is settled, once, by one of the three verbs below.
 
-    All methods raise LockLostError when the broker has taken the message back, BusError for anything else; they are
-    safe to be cancelled (a frame once begun is written to its end).
+    All methods raise LockLostError when the broker has taken the message back, BusError for anything else. Do not
+    cancel a call: half a frame would break the connection for the messages beside it.
     """
 
     @property

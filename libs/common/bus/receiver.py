@@ -28,6 +28,9 @@ from libs.common.bus.errors import BusUnavailableError, LockLostError, translate
 MAX_TEXT = 4096
 """Characters of a dead letter's reason and description that Service Bus keeps."""
 
+RENEW_TIMEOUT_SEC = 10.0
+"""Longest that a renewal waits for the broker, before it is tried again."""
+
 _T = TypeVar("_T")
 
 _FAULTS = (AzureError, OSError, ValueError, AttributeError, TypeError)
@@ -70,7 +73,9 @@ class ServiceBusDelivery:
 
     async def renew(self) -> datetime:
         """See `Delivery.renew`."""
-        renewed: datetime | None = await self._link.call(self._link.receiver.renew_message_lock(self._message))
+        renewed: datetime | None = await self._link.call(
+            self._link.receiver.renew_message_lock(self._message, timeout=RENEW_TIMEOUT_SEC)
+        )
         if renewed is None:
             raise LockLostError(
                 f"The broker did not say how long the lock on a message of {self._link.entity} is good."
@@ -107,9 +112,8 @@ class _Link:
         self._close_if_unused()
 
     async def call(self, call: Awaitable[_T]) -> _T:
-        """Run an SDK call to its end even if the caller is cancelled: half a frame would break the connection."""
         try:
-            return await asyncio.shield(asyncio.ensure_future(call))
+            return await call
         except _FAULTS as error:
             raise translate(error, self.entity) from error
 

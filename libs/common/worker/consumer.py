@@ -25,7 +25,7 @@ from libs.common.worker.actions import Action, Ending, Settle, failure_of
 from libs.common.worker.admission import Admission, Overdue, Unwanted
 from libs.common.worker.attempts import Attempt
 from libs.common.worker.endings import Endings
-from libs.common.worker.locks import LockKeeper
+from libs.common.worker.locks import HeldLock, LockKeeper
 
 M = TypeVar("M", bound=Message)
 
@@ -72,6 +72,7 @@ class Consumer(Generic[M]):
         *,
         admission: Admission,
         endings: Endings,
+        locks: LockKeeper,
         clock: Clock,
         metrics: Metrics,
         log: FilteringBoundLogger,
@@ -79,14 +80,15 @@ class Consumer(Generic[M]):
         self._work = work
         self._admission = admission
         self._endings = endings
+        self._locks = locks
         self._clock = clock
         self._metrics = metrics
         self._log = log
 
-    async def consume(self, delivery: Delivery, stopping: asyncio.Event) -> Action:
+    async def consume(self, delivery: Delivery, hand_back: asyncio.Future[None]) -> Action:
         """Handle and settle one message; what became of it. Raises nothing that a message can cause.
 
-        When `stopping` is set the handler is cancelled and the message handed back.
+        When `hand_back` is done the handler is cancelled and the message handed back.
         """
         started = self._clock.monotonic()
         attempt = Attempt.of(delivery, self._clock.now())
@@ -95,8 +97,8 @@ class Consumer(Generic[M]):
             structlog.contextvars.bound_contextvars(message_id=delivery.message_id, **ids),
             telemetry.handling(self._work.service, self._work.consumes.topic, delivery.properties) as span,
         ):
-            async with LockKeeper(delivery, clock=self._clock, metrics=self._metrics, log=self._log) as lock:
-                ending = await self._end(delivery, attempt, lock, stopping)
+            with self._locks.keep(delivery) as lock:
+                ending = await self._end(delivery, attempt, lock, hand_back)
                 # Without the settlement, which may wait for a receive call in progress and delays nobody.
                 seconds = self._clock.monotonic() - started
                 await failpoint("before_settle")
@@ -106,7 +108,9 @@ class Consumer(Generic[M]):
             self._tell(span, delivery, attempt, ending, seconds)
         return ending.action
 
-    async def _end(self, delivery: Delivery, attempt: Attempt, lock: LockKeeper, stopping: asyncio.Event) -> Ending:
+    async def _end(
+        self, delivery: Delivery, attempt: Attempt, lock: HeldLock, hand_back: asyncio.Future[None]
+    ) -> Ending:
         try:
             message = self._decode(delivery.body)
         except UndecodableMessageError as error:
@@ -128,7 +132,7 @@ class Consumer(Generic[M]):
                 )
                 # A replay would find the run overdue again, so there is nothing to keep the message for.
                 return replace(ending, settle=Settle.COMPLETE) if ending.action is Action.TIMED_OUT else ending
-        return await self._handle(delivery, attempt, message, lock, stopping)
+        return await self._handle(delivery, attempt, message, lock, hand_back)
 
     def _decode(self, body: bytes) -> M:
         message = decode(body)
@@ -139,21 +143,20 @@ class Consumer(Generic[M]):
         return message
 
     async def _handle(
-        self, delivery: Delivery, attempt: Attempt, message: M, lock: LockKeeper, stopping: asyncio.Event
+        self, delivery: Delivery, attempt: Attempt, message: M, lock: HeldLock, hand_back: asyncio.Future[None]
     ) -> Ending:
         handling = asyncio.create_task(self._run(message), name=f"handle {delivery.message_id}")
-        ends = [asyncio.create_task(event.wait()) for event in (lock.lost, stopping)]
         try:
-            await asyncio.wait((handling, *ends), timeout=self._work.budget_sec, return_when=asyncio.FIRST_COMPLETED)
-            if not lock.lost.is_set() and handling.done():
+            await asyncio.wait(
+                (handling, lock.lost, hand_back), timeout=self._work.budget_sec, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not lock.lost.done() and handling.done():
                 return await self._by_result(delivery, attempt, message, handling)
         finally:
-            for end in ends:
-                end.cancel()
             await self._give_up(handling)
-        if lock.lost.is_set():
+        if lock.lost.done():
             return Ending(action=Action.LOCK_LOST, settle=Settle.NOT)
-        if stopping.is_set():
+        if hand_back.done():
             return Ending(action=Action.HANDED_BACK, settle=Settle.ABANDON)
         return await self._endings.fail(
             delivery,

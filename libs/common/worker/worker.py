@@ -64,7 +64,6 @@ class Worker:
         self._last_message = clock.monotonic()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
-        self._hand_back = asyncio.Event()
 
     def stop(self) -> None:
         """Receive no more; `run` then ends by itself."""
@@ -75,6 +74,7 @@ class Worker:
 
         Raises BusError if the very first link is refused for a reason that will not pass (no access, no such entity).
         """
+        self._hand_back = asyncio.get_running_loop().create_future()
         try:
             await self._connect(first=True)
             while not self._stop.is_set():
@@ -174,7 +174,7 @@ class Worker:
             self._log.info("finishing", messages=len(self._tasks), grace_sec=self._stop_grace_sec)
             await asyncio.wait(self._tasks, timeout=self._stop_grace_sec)
         if self._tasks:
-            self._hand_back.set()
+            self._hand_back.set_result(None)
             await asyncio.wait(self._tasks, timeout=SETTLE_SEC)
 
     async def _sleep(self, seconds: float) -> None:

@@ -28,7 +28,7 @@ async def state(migrated: Path, tmp_path: Path) -> AsyncIterator[State]:
 
 
 @pytest.fixture
-def harness(state: State) -> Harness:
+async def harness(state: State) -> Harness:
     return Harness(state)
 
 

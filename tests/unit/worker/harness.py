@@ -21,6 +21,7 @@ from libs.common.worker.actions import Action
 from libs.common.worker.admission import Admission
 from libs.common.worker.consumer import Consumer, Work
 from libs.common.worker.endings import Endings
+from libs.common.worker.locks import LockKeeper
 
 NOW = datetime(2025, 1, 13, 6, tzinfo=UTC)
 
@@ -219,8 +220,9 @@ class Harness:
         self.metrics = Metrics("validator")
         self.alerts = RecordingAlerts(self.clock, self.metrics)
         self.log = structlog.testing.CapturingLogger()
+        self.locks = LockKeeper(clock=self.clock, metrics=self.metrics, log=structlog.wrap_logger(self.log))
         self.handled: list[Message] = []
-        self.stopping = asyncio.Event()
+        self.hand_back: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.handler: Callable[[Any], Awaitable[Outcome]] = self._note
         self.delays_sec: tuple[float, ...] = (300.0, 600.0, 1200.0)
         self.admits: frozenset[RunStatus] | None = frozenset({RunStatus.STARTED})
@@ -269,13 +271,14 @@ class Harness:
                 clock=self.clock,
                 policy=RetryPolicy(delays_sec=self.delays_sec, draw=lambda: 0.0),
             ),
+            locks=self.locks,
             clock=self.clock,
             metrics=self.metrics,
             log=log,
         )
 
     async def consume(self, delivery: FakeDelivery) -> Action:
-        return await self.consumer().consume(delivery, self.stopping)
+        return await self.consumer().consume(delivery, self.hand_back)
 
     @property
     def lines(self) -> list[dict[str, Any]]:

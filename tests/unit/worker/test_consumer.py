@@ -357,6 +357,7 @@ async def test_a_handler_whose_lock_is_lost_stops_and_has_no_further_effect(harn
     harness.handler = working
     delivery = harness.delivery(lock_sec=60)
     delivery.renewal_error = LockLostError()
+    keeping = asyncio.create_task(harness.locks.watch())
     consuming = asyncio.create_task(harness.consume(delivery))
     await started.wait()
     await settle_down()
@@ -364,6 +365,7 @@ async def test_a_handler_whose_lock_is_lost_stops_and_has_no_further_effect(harn
     await harness.clock.advance(31)
 
     assert await consuming is Action.LOCK_LOST
+    keeping.cancel()
     assert effects == []
     assert delivery.settled == []
     assert harness.publisher.sent == []
@@ -383,7 +385,7 @@ async def test_on_a_stop_the_handler_is_cancelled_and_the_message_handed_back(ha
     delivery = harness.delivery()
     consuming = asyncio.create_task(harness.consume(delivery))
     await started.wait()
-    harness.stopping.set()
+    harness.hand_back.set_result(None)
     assert await consuming is Action.HANDED_BACK
     assert delivery.settled == ["abandon"]
 

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
 import structlog
 
 from libs.common import failpoints
@@ -9,74 +13,96 @@ from libs.common.worker.locks import LockKeeper
 from tests.unit.worker.harness import FakeDelivery, ManualClock, settle_down
 
 
-def keeper(delivery: FakeDelivery, clock: ManualClock, metrics: Metrics | None = None) -> LockKeeper:
-    return LockKeeper(delivery, clock=clock, metrics=metrics or Metrics("x"), log=structlog.get_logger())
+class Kept:
+    """A keeper at work on a clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.metrics = Metrics("x")
+        self.keeper = LockKeeper(clock=self.clock, metrics=self.metrics, log=structlog.get_logger())
+
+    def delivery(self, *, renewal_error: Exception | None = None) -> FakeDelivery:
+        delivery = FakeDelivery(b"", clock=self.clock, lock_sec=60)
+        delivery.renewal_error = renewal_error
+        return delivery
+
+    def count(self, name: str) -> float | None:
+        return self.metrics.registry.get_sample_value(name, {"service": "x"})
 
 
-async def test_the_lock_is_renewed_at_half_of_what_is_left() -> None:
-    clock = ManualClock()
-    delivery = FakeDelivery(b"", clock=clock, lock_sec=60)
-    async with keeper(delivery, clock) as lock:
-        await settle_down()
-        await clock.advance(29)
+@pytest.fixture
+async def kept() -> AsyncIterator[Kept]:
+    kept = Kept()
+    watching = asyncio.create_task(kept.keeper.watch())
+    await settle_down()
+    yield kept
+    watching.cancel()
+
+
+async def test_a_lock_is_renewed_at_half_of_what_is_left_again_and_again(kept: Kept) -> None:
+    delivery = kept.delivery()
+    with kept.keeper.keep(delivery) as lock:
+        await kept.clock.advance(29)
         assert delivery.renewals == 0
-        await clock.advance(1.5)
+        await kept.clock.advance(1.5)
         assert delivery.renewals == 1
-        await clock.advance(31)
+        await kept.clock.advance(31)
         assert delivery.renewals == 2
-        assert not lock.lost.is_set()
+        assert not lock.lost.done()
+    assert kept.count("retl_lock_renewals_total") == 2
 
 
-async def test_a_renewal_that_fails_in_passing_is_tried_again_before_the_lock_runs_out() -> None:
-    clock = ManualClock()
-    delivery = FakeDelivery(b"", clock=clock, lock_sec=60)
-    delivery.renewal_error = BusUnavailableError("no connection")
-    async with keeper(delivery, clock) as lock:
-        await settle_down()
-        await clock.advance(31)
+async def test_a_renewal_that_fails_in_passing_is_tried_again_before_the_lock_runs_out(kept: Kept) -> None:
+    delivery = kept.delivery(renewal_error=BusUnavailableError("no connection"))
+    with kept.keeper.keep(delivery) as lock:
+        await kept.clock.advance(31)
         delivery.renewal_error = None
-        await clock.advance(15)
+        await kept.clock.advance(15)
         assert delivery.renewals == 1
-        assert not lock.lost.is_set()
+        assert not lock.lost.done()
 
 
-async def test_a_lock_that_could_not_be_renewed_in_time_is_lost() -> None:
-    clock, metrics = ManualClock(), Metrics("x")
-    delivery = FakeDelivery(b"", clock=clock, lock_sec=60)
-    delivery.renewal_error = BusUnavailableError("no connection")
-    async with keeper(delivery, clock, metrics) as lock:
-        for _ in range(12):
-            await settle_down()
-            await clock.advance(31)
-        assert lock.lost.is_set()
-    assert metrics.registry.get_sample_value("retl_locks_lost_total", {"service": "x"}) == 1
+async def test_a_lock_that_could_not_be_renewed_in_time_is_lost(kept: Kept) -> None:
+    delivery = kept.delivery(renewal_error=BusUnavailableError("no connection"))
+    with kept.keeper.keep(delivery) as lock:
+        await kept.clock.advance(59)
+        assert not lock.lost.done()
+        await kept.clock.advance(1)
+        assert lock.lost.done()
+    assert kept.count("retl_locks_lost_total") == 1
 
 
-async def test_a_lock_that_the_broker_took_back_is_lost_at_once() -> None:
-    clock = ManualClock()
-    delivery = FakeDelivery(b"", clock=clock, lock_sec=60)
-    delivery.renewal_error = LockLostError()
-    async with keeper(delivery, clock) as lock:
-        await settle_down()
-        await clock.advance(31)
-        assert lock.lost.is_set()
+async def test_a_lock_that_the_broker_took_back_is_lost_at_once(kept: Kept) -> None:
+    with kept.keeper.keep(kept.delivery(renewal_error=LockLostError())) as lock:
+        await kept.clock.advance(31)
+        assert lock.lost.done()
 
 
-async def test_a_failpoint_can_lose_the_lock() -> None:
-    clock = ManualClock()
+async def test_a_renewal_that_never_answers_does_not_hide_that_the_lock_ran_out(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivery, other = kept.delivery(), kept.delivery()
+    monkeypatch.setattr(delivery, "renew", lambda: asyncio.sleep(1000))
+    with kept.keeper.keep(delivery) as lock, kept.keeper.keep(other) as second:
+        await kept.clock.advance(31)
+        await kept.clock.advance(30)
+        assert lock.lost.done()
+        assert not second.lost.done()
+
+
+async def test_a_failpoint_can_lose_the_lock(kept: Kept) -> None:
     failpoints.configure("renew_lock:raise")
-    delivery = FakeDelivery(b"", clock=clock, lock_sec=60)
-    async with keeper(delivery, clock) as lock:
-        await settle_down()
-        await clock.advance(31)
-        assert lock.lost.is_set()
+    delivery = kept.delivery()
+    with kept.keeper.keep(delivery) as lock:
+        await kept.clock.advance(31)
+        assert lock.lost.done()
     assert delivery.renewals == 0
 
 
-async def test_nothing_is_renewed_after_the_work_is_over() -> None:
-    clock = ManualClock()
-    delivery = FakeDelivery(b"", clock=clock, lock_sec=60)
-    async with keeper(delivery, clock):
-        await settle_down()
-    await clock.advance(31)
+async def test_nothing_is_renewed_after_the_work_is_over(kept: Kept) -> None:
+    delivery = kept.delivery()
+    with kept.keeper.keep(delivery) as lock:
+        pass
+    await kept.clock.advance(61)
     assert delivery.renewals == 0
+    assert not lock.lost.done()

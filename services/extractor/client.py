@@ -32,7 +32,7 @@ MAX_RETRY_AFTER_SEC = 120.0
 """A longer Retry-After is cut to this: the message's own delayed retry takes over from there."""
 MAX_REDIRECTS = 5
 _CHUNK_BYTES = 256 * 1024
-_backoff = wait_exponential_jitter(initial=0.5, max=30, jitter=0.5)
+_backoff = wait_exponential_jitter(multiplier=0.5, max=30, jitter=0.5)
 
 
 @dataclass(frozen=True, slots=True)

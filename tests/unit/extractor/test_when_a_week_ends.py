@@ -1,0 +1,152 @@
+"""Where the pages of a week end, and what is noticed on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, date, datetime
+
+import msgspec
+import pytest
+
+from libs.common.week import Week
+from services.extractor.client import retry_after_sec
+from services.extractor.errors import ApiMalformedError, ApiResponseError
+from services.extractor.pages import Page, read_page
+from services.extractor.paging import numbered_pages
+from services.extractor.progress import Progress, after, last_page_expected
+
+WEEK = Week.of(date(2026, 1, 5))
+
+
+def page(number: int, records: int, *, total: int | None = None, cursor: str | None = None) -> Page:
+    body = msgspec.json.encode([[number, index] for index in range(records)])
+    return Page(number, body, records, total, cursor)
+
+
+def fetched(*pages: Page, numbered: bool = True) -> Progress:
+    progress = Progress()
+    for each in pages:
+        progress = after(progress, each, numbered=numbered)
+    return progress
+
+
+class Api:
+    """A source of numbered pages that counts how many are asked for at once."""
+
+    def __init__(self, *sizes: int, total: int | None = None) -> None:
+        self.sizes, self.total = sizes, total
+        self.asked: list[int] = []
+        self.flying = self.peak = 0
+
+    async def numbered_page(self, week: Week, number: int) -> Page:
+        self.asked.append(number)
+        self.flying += 1
+        self.peak = max(self.peak, self.flying)
+        await asyncio.sleep(0)
+        self.flying -= 1
+        return page(number, self.sizes[number - 1] if number <= len(self.sizes) else 0, total=self.total)
+
+    async def named_page(self, week: Week, number: int, cursor: str | None) -> Page:
+        raise AssertionError("not asked for by name")
+
+
+@pytest.mark.parametrize("key", ["data", "events", "results", "items"])
+def test_records_are_found_under_every_known_key(key: str) -> None:
+    found = read_page(1, msgspec.json.encode({"meta": 1, key: [{}, {}], "total": 7}))
+    assert (found.records, found.total) == (2, 7)
+
+
+def test_a_list_is_its_own_records_and_a_header_may_tell_the_total() -> None:
+    found = read_page(1, b' [{"a": 1}]', header_total="12")
+    assert (found.records, found.total, found.body) == (1, 12, b' [{"a": 1}]')
+
+
+def test_an_object_without_a_known_key_is_an_error_that_names_the_keys() -> None:
+    with pytest.raises(ApiResponseError, match="found: message, status"):
+        read_page(3, b'{"status": "ok", "message": "none"}')
+
+
+@pytest.mark.parametrize("body", [b"", b'{"data": [', b"[1,", b"\xff\xfe"])
+def test_what_is_no_json_never_counts_as_an_empty_page(body: bytes) -> None:
+    with pytest.raises((ApiMalformedError, ApiResponseError)):
+        read_page(1, body)
+
+
+def test_a_reported_total_ends_the_week_when_it_is_reached() -> None:
+    assert not fetched(page(1, 10, total=15)).ended
+    assert fetched(page(1, 10, total=15), page(2, 5, total=15)).ended
+
+
+def test_a_short_page_ends_the_week_only_measured_by_the_first_page() -> None:
+    assert not fetched(page(1, 500)).ended, "the API may cap the page size"
+    assert not fetched(page(1, 500), page(2, 500)).ended
+    assert fetched(page(1, 500), page(2, 499)).ended
+
+
+def test_an_empty_page_ends_the_week_and_a_total_that_was_not_reached_is_told() -> None:
+    progress = fetched(page(1, 10, total=30), page(2, 0, total=30))
+    assert progress.ended
+    assert progress.anomalies == ("the API reported 30 events and served 10",)
+
+
+def test_a_total_that_changes_and_a_page_served_twice_are_noticed() -> None:
+    progress = fetched(page(1, 10, total=40), Page(2, page(1, 10).body, 10, 41))
+    assert progress.anomaly_count == 2
+
+
+def test_an_api_that_serves_one_page_for_ever_is_an_error() -> None:
+    same = page(1, 10).body
+    with pytest.raises(ApiResponseError, match="same 10 records"):
+        fetched(Page(1, same, 10), Page(2, same, 10), Page(3, same, 10))
+
+
+def test_named_pages_end_where_no_next_one_is_named() -> None:
+    assert not fetched(page(1, 10, cursor="b"), numbered=False).ended
+    assert fetched(page(1, 10, cursor="b"), page(2, 10), numbered=False).ended
+
+
+def test_progress_survives_the_state_table() -> None:
+    progress = fetched(page(1, 10, total=40), page(2, 10, total=41))
+    assert Progress.from_details(progress.to_details()) == progress
+
+
+def test_pages_come_in_order_with_a_bounded_number_in_flight() -> None:
+    api = Api(*[10] * 20, 3)
+
+    async def numbers() -> list[int]:
+        return [each.number async for each, _ in numbered_pages(api, WEEK, Progress(), concurrency=4, page_size=10)]
+
+    assert asyncio.run(numbers()) == list(range(1, 22))
+    assert api.peak == 4
+    assert len(api.asked) == len(set(api.asked)), "no page is asked for twice"
+
+
+def test_with_a_total_nothing_is_asked_for_past_the_end() -> None:
+    api = Api(10, 10, 10, total=30)
+
+    async def drain() -> None:
+        async for _ in numbered_pages(api, WEEK, Progress(), concurrency=8, page_size=10):
+            pass
+
+    asyncio.run(drain())
+    assert sorted(api.asked) == [1, 2, 3]
+
+
+def test_the_last_page_is_foretold_from_the_total() -> None:
+    assert last_page_expected(fetched(page(1, 10, total=35)), 10) == 4
+    assert last_page_expected(fetched(page(1, 10)), 10) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("7", 7.0),
+        ("99999", 120.0),
+        ("Mon, 05 Jan 2026 00:00:09 GMT", 9.0),
+        ("Mon, 05 Jan 2026 00:00:00 GMT", 0.0),
+        ("soon", None),
+    ],
+)
+def test_retry_after_is_read_in_both_forms_and_capped(header: str | None, seconds: float | None) -> None:
+    assert retry_after_sec(header, datetime(2026, 1, 5, tzinfo=UTC)) == seconds

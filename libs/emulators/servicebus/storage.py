@@ -9,6 +9,7 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -56,27 +57,11 @@ class SqliteJournal:
         self._in_transaction = False
         self._loop = asyncio.get_running_loop()
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(file, isolation_level=None, timeout=1, cached_statements=64)
-            # One process at a time: a second emulator would give the same messages to others.
-            self._database.execute("pragma locking_mode = exclusive")
-            self._database.execute("pragma journal_mode = wal")
-            self._database.execute("pragma synchronous = normal")
-            self._create_schema()
+            self._database = _open(file)
         except (OSError, sqlite3.Error) as error:
             raise StorageError(
                 f"cannot use {file}: {error}; give another directory with --data, or stop the emulator that uses it"
             ) from error
-
-    def _create_schema(self) -> None:
-        (version,) = self._database.execute("pragma user_version").fetchone()
-        if version == 0:
-            self._database.executescript(f"begin; {_SCHEMA} pragma user_version = {_FORMAT}; commit")
-        elif version != _FORMAT:
-            raise StorageError(
-                f"{self._file} has format {version}, this emulator writes format {_FORMAT}; delete it or give another "
-                "directory with --data"
-            )
 
     # The Journal protocol
 
@@ -221,6 +206,27 @@ class SqliteJournal:
         )
         for message_id, expires_ms in rows:
             entity.duplicates.restore(message_id, expires_ms)
+
+
+def _open(file: Path) -> sqlite3.Connection:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as on_failure:
+        database = sqlite3.connect(file, isolation_level=None, timeout=1, cached_statements=64)
+        on_failure.callback(database.close)
+        # One process at a time: a second emulator would give the same messages to others.
+        database.execute("pragma locking_mode = exclusive")
+        database.execute("pragma journal_mode = wal")
+        database.execute("pragma synchronous = normal")
+        (version,) = database.execute("pragma user_version").fetchone()
+        if version == 0:
+            database.executescript(f"begin; {_SCHEMA} pragma user_version = {_FORMAT}; commit")
+        elif version != _FORMAT:
+            raise StorageError(
+                f"{file} has format {version}, this emulator writes format {_FORMAT}; delete it or give another "
+                "directory with --data"
+            )
+        on_failure.pop_all()
+    return database
 
 
 def _message(

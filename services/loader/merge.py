@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from libs.common.events.arrow import keep_small
-from libs.common.events.schema import EVENT_SCHEMA, REJECT_SCHEMA, WRITER_OPTIONS
+from libs.common.events.schema import EVENT_SCHEMA, EVENT_WRITER_OPTIONS, REJECT_SCHEMA, WRITER_OPTIONS
 
 ROW_GROUP_EVENTS: Final = 64 * 1024
 """Few enough that a group is some 10 MB in memory and a user lies in one or two; larger ones save hardly a byte."""
@@ -30,7 +30,7 @@ def merge_events(sources: Sequence[Path], target: Path) -> None:
     Raises OSError, and pa.ArrowInvalid for sources that are no validated parts.
     """
     keep_small()
-    with pq.ParquetWriter(target, EVENT_SCHEMA, **WRITER_OPTIONS) as writer:
+    with pq.ParquetWriter(target, EVENT_SCHEMA, **EVENT_WRITER_OPTIONS) as writer:
         tables = [table for source in sources if (table := _read(source)).num_rows]
         if not tables:
             return

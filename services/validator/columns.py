@@ -21,19 +21,22 @@ Judged = tuple[Any, Any]
 RECORD_SCHEMA: Final = pa.schema([EVENT_SCHEMA.field(name) for name in COLUMNS])
 """The part of an event that comes from its record."""
 
-_ID_TYPES: Final = {int, str, type(None)}
+_RARE: Final = 64
+"""Of integers and texts in one column those are judged singly that the others outnumber so many times."""
 # Typed scalars, because Arrow looks for pandas whenever it has to infer a type.
 _BLANK: Final = pa.scalar("", pa.string())
 _NO_TEXT: Final = pa.scalar(None, pa.string())
-_ZERO: Final = pa.scalar(0, PRICE)
 _FALSE: Final = pa.scalar(False, pa.bool_())
 _TRUE: Final = pa.scalar(True, pa.bool_())
 _US: Final = pa.timestamp("us")
 # 0001-01-01T00:00:00Z to 9999-12-31T23:59:59.999999Z: what Python, SQL Server and DuckDB agree upon.
 _FIRST_US: Final = pa.scalar(-62_135_596_800_000_000, pa.int64())
 _LAST_US: Final = pa.scalar(253_402_300_799_999_999, pa.int64())
-_CLOCK: Final = r"^[T ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d$"
-_PLAIN_PRICE: Final = r"^\d{1,14}(?:\.\d{1,4})?$"
+_NO_INSTANT: Final = pa.scalar(None, pa.int64())
+_DAY_CHARS: Final = len("2019-10-01")
+_BODY_CHARS: Final = len("2019-10-01 00:00:00")
+_BODY: Final = r"^\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])[T ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d$"
+_PLAIN_PRICE: Final = r"^\d{1,14}(?:\.\d{1,4}0{0,12})?$"
 
 
 def judge_columns(records: Sequence[Any]) -> tuple[Any, Any]:
@@ -64,21 +67,34 @@ def _text(values: list[Any]) -> Judged:
     try:
         return _stripped(pa.array(values, pa.string())), None
     except (pa.ArrowTypeError, pa.ArrowInvalid):
-        sure = _only(values, str)
+        sure = _only(values, list(map(type, values)), {str})
         return _stripped(pa.array(values, pa.string())), sure
 
 
-def _only(values: list[Any], *types: type) -> Any:
-    """Put None for every value of another type (a bool is no int); return where that was not necessary."""
-    kinds = list(map(type, values))
+def _only(values: list[Any], kinds: list[type], kept: set[type]) -> Any:
+    """Put None for every value that is not exactly of a type that is kept; return where not, as in `Judged`."""
+    odd_kinds = set(kinds) - kept - {type(None)}
+    if not odd_kinds:
+        return None
     sure = [True] * len(values)
-    for odd in set(kinds) - {*types, type(None)}:
+    for odd in odd_kinds:
         row = -1
-        for _ in range(kinds.count(odd)):  # few, if any: list.index looks faster than a loop over all values
+        for _ in range(kinds.count(odd)):  # few, as a rule: list.index looks faster than a loop over all values
             row = kinds.index(odd, row + 1)
             values[row] = None
             sure[row] = False
     return pa.array(sure, pa.bool_())
+
+
+def _integers_or_texts(values: list[Any]) -> tuple[set[type], Any]:
+    """Reduce a column to the integers, the texts, or, where neither is rare, both; return which, and where certain."""
+    present = set(map(type, values)) - {type(None)}
+    if present <= {int} or present <= {str}:
+        return present, None
+    kinds = list(map(type, values))
+    counts: dict[type, int] = {kind: kinds.count(kind) for kind in (int, str)}
+    kept = {kind for kind, count in counts.items() if count * _RARE > max(counts.values())}
+    return kept, _only(values, kinds, kept)
 
 
 def _stripped(array: Any) -> Any:
@@ -89,13 +105,10 @@ def _stripped(array: Any) -> Any:
 
 
 def _identifier(values: list[Any]) -> Judged:
-    sure = None if set(map(type, values)) <= _ID_TYPES else _only(values, int, str)
-    types = set(map(type, values))
-    if int not in types:
-        return _stripped(pa.array(values, pa.string())), sure
-    if str not in types:
+    kinds, sure = _integers_or_texts(values)
+    if kinds == {int}:
         return _integers(values), sure
-    return _stripped(_texts(values)), sure
+    return _stripped(_texts(values) if int in kinds else pa.array(values, pa.string())), sure
 
 
 def _integers(values: list[Any]) -> Any:
@@ -118,33 +131,31 @@ def _event_type(values: list[Any]) -> Judged:
 
 
 def _price(values: list[Any]) -> Judged:
-    sure = None if set(map(type, values)) <= _ID_TYPES else _only(values, int, str)
-    texts = _stripped(_texts(values) if int in set(map(type, values)) else pa.array(values, pa.string()))
-    try:
-        prices = texts.cast(PRICE)
-    except pa.ArrowInvalid:
-        plain = pc.match_substring_regex(texts, _PLAIN_PRICE)
-        prices = pc.if_else(plain, texts, _NO_TEXT).cast(PRICE)
-        sure = _both(sure, plain.fill_null(_TRUE))
-    if pc.any(pc.less(prices, _ZERO)).as_py():
-        sure = _both(sure, pc.greater_equal(prices, _ZERO).fill_null(_TRUE))
-    return prices, sure
+    kinds, sure = _integers_or_texts(values)
+    texts = _stripped(_texts(values) if int in kinds else pa.array(values, pa.string()))
+    # Arrow itself would take a tiny number with an exponent for zero.
+    plain = pc.match_substring_regex(texts, _PLAIN_PRICE)
+    if pc.all(plain).as_py():
+        return texts.cast(PRICE), sure
+    return pc.if_else(plain, texts, _NO_TEXT).cast(PRICE), _both(sure, plain.fill_null(_TRUE))
 
 
 def _event_time(values: list[Any]) -> Judged:
     texts, sure = _text(values)
-    day = pc.utf8_slice_codeunits(texts, 0, 10)
-    clock = pc.utf8_slice_codeunits(texts, 10, 19)
-    suffix = pc.utf8_slice_codeunits(texts, 19).dictionary_encode()
-    good_day = _by_dictionary(day.dictionary_encode(), is_day, pa.bool_())
+    body = pc.utf8_slice_codeunits(texts, 0, _BODY_CHARS)
+    suffix = pc.utf8_slice_codeunits(texts, _BODY_CHARS).dictionary_encode()
     shift = _by_dictionary(suffix, suffix_us, pa.int64())
-    good = pc.and_(good_day, pc.match_substring_regex(clock, _CLOCK)).fill_null(_FALSE)
-    good = pc.and_(good, shift.is_valid())
-    seconds = pc.if_else(good, pc.utf8_slice_codeunits(texts, 0, 19), _NO_TEXT).cast(_US).cast(pa.int64())
-    instants = pc.add(seconds, shift)
+    good = pc.and_(pc.match_substring_regex(body, _BODY), shift.is_valid()).fill_null(_FALSE)
+    try:
+        moments = pc.if_else(good, body, _NO_TEXT).cast(_US)
+    except pa.ArrowInvalid:  # for a day that no calendar has
+        day = pc.utf8_slice_codeunits(body, 0, _DAY_CHARS).dictionary_encode()
+        good = pc.and_(good, _by_dictionary(day, is_day, pa.bool_()).fill_null(_FALSE))
+        moments = pc.if_else(good, body, _NO_TEXT).cast(_US)
+    instants = pc.add(moments.cast(pa.int64()), shift)
     in_range = pc.and_(pc.greater_equal(instants, _FIRST_US), pc.less_equal(instants, _LAST_US)).fill_null(_FALSE)
     certain = pc.and_(good, in_range)
-    return pc.if_else(certain, instants, pa.scalar(None, pa.int64())).cast(TIME), _both(sure, certain)
+    return pc.if_else(certain, instants, _NO_INSTANT).cast(TIME), _both(sure, certain)
 
 
 def _by_dictionary(encoded: Any, rule: Callable[[str], Any], result: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from libs.common.events.pages import RECORD_KEYS, split_page
+from libs.common.events.pages import BOM, RECORD_KEYS, split_page
 from libs.common.events.report import UNKNOWN_NAMES_MAX
 from services.validator.record import COLUMNS
 from services.validator.values import Number, read_json
@@ -46,6 +46,7 @@ class PageDecoder:
         A float literal in `price` is its text. A record that is no object, and every record of a page that does not
         decode in one pass, has None in all fields. Raises PageError for a page that holds no records at all.
         """
+        body = body.removeprefix(BOM).lstrip(b" \t\r\n")
         records = self._typed(body)
         while records is None and self._learn(body):
             records = self._typed(body)
@@ -59,7 +60,7 @@ class PageDecoder:
 
     def _typed(self, body: bytes) -> list[Any] | None:
         try:
-            if bytes(body[:1]) == b"[":
+            if body.startswith(b"["):
                 return self._decode_list(body)
             page = self._decode_object(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from libs.common.events.arrow import keep_small
 from libs.common.events.report import Report
-from libs.common.events.schema import EVENT_SCHEMA, REJECT_SCHEMA, WRITER_OPTIONS
+from libs.common.events.schema import EVENT_SCHEMA, PART_WRITER_OPTIONS, REJECT_SCHEMA
 from libs.common.week import Week
 from services.validator.part import PartJudge
 
@@ -50,7 +50,7 @@ class _Writer:
     """Collects tables into row groups of a sensible size."""
 
     def __init__(self, path: Path, schema: Any) -> None:
-        self._writer = pq.ParquetWriter(path, schema, **WRITER_OPTIONS)
+        self._writer = pq.ParquetWriter(path, schema, **PART_WRITER_OPTIONS)
         self._tables: list[Any] = []
         self._bytes = 0
 

@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
@@ -112,13 +113,11 @@ class PartJudge:
     def _texts(self, rows: list[int]) -> Iterator[tuple[int, int, int, bytes]]:
         """(row, page number, position in the page, JSON text) of rows given in ascending order."""
         firsts = [page.first for page in self._pages]
-        known, texts = -1, list[bytes]()
-        for row in rows:
-            index = bisect_right(firsts, row) - 1
+        for index, of_page in groupby(rows, key=lambda row: bisect_right(firsts, row) - 1):
             page = self._pages[index]
-            if index != known:
-                known, texts = index, split_page(page.body)
-            yield row, page.number, row - page.first, texts[row - page.first]
+            positions = [row - page.first for row in of_page]
+            for position, text in zip(positions, split_page(page.body, positions), strict=True):
+                yield page.first + position, page.number, position, text
 
     def _with_batch(self, valid: Any) -> Any:
         batch = [pa.repeat(value, valid.num_rows) for value in self._batch]
@@ -145,4 +144,4 @@ def _table(rows: list[Any], schema: Any) -> Any:
 
 def _readable(text: bytes) -> str:
     """JSON text as it came; bytes that are not UTF-8, and so no JSON, as `\\xNN`."""
-    return bytes(text).decode("utf-8", "backslashreplace")
+    return text.decode("utf-8", "backslashreplace")

@@ -5,7 +5,7 @@ A record is cut out without being understood, so that a bad one costs neither it
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from json.decoder import scanstring  # type: ignore[attr-defined]  # documented nowhere, there since 2.6, not in typeshed
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ RECORD_KEYS: Final = ("data", "events", "results", "items")
 """Where an object keeps its records; the first one present counts. A list is its own records."""
 
 _KEYS_SHOWN: Final = 10
-_BOM: Final = b"\xef\xbb\xbf"
+BOM: Final = b"\xef\xbb\xbf"
 
 _list: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -30,19 +30,22 @@ class PageError(TerminalError):
     next_step = "Look at the body in the run's raw files; correct the API, or API_EVENTS_PATH, and run the week again."
 
 
-def split_page(body: bytes) -> list[bytes]:
-    """The JSON text of each record of a page, exactly as it came, in order.
+def split_page(body: bytes, positions: Iterable[int] | None = None) -> list[bytes]:
+    """The JSON text of each record of a page, exactly as it came, in order; or of those at `positions` alone.
 
     `body` is a JSON list, or an object with a list under the first of RECORD_KEYS that it has. Text that strict JSON
     forbids but that leaves no doubt where a record ends (half of a surrogate pair, NaN, a control character in a
     string, bytes that are not UTF-8) is left for whoever judges the record. Raises PageError, which names the keys
     found where none is known.
     """
-    body = bytes(body).removeprefix(_BOM)
+    body = body.removeprefix(BOM)
     try:
-        return [bytes(raw) for raw in _split_strict(body)]
+        raws = _split_strict(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return [text.encode("utf-8", "surrogateescape") for text in _split_tolerant(body)]
+        texts = _split_tolerant(body)
+        chosen = texts if positions is None else [texts[position] for position in positions]
+        return [text.encode("utf-8", "surrogateescape") for text in chosen]
+    return [bytes(raw) for raw in (raws if positions is None else [raws[position] for position in positions])]
 
 
 def _split_strict(body: bytes) -> list[msgspec.Raw]:

@@ -72,7 +72,19 @@ _numbers = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False).map(repr),
     st.decimals(allow_nan=False, allow_infinity=False).map(lambda d: json.dumps(str(d))),
     st.sampled_from(
-        ["-0", "-0.0", "1e3", "1E-4", "1e400", "0e999", "12.34567", "12.50000", "99999999999999.9999", "1" * 40]
+        [
+            "-0",
+            "-0.0",
+            "1e3",
+            "1E-4",
+            "1e400",
+            "0e999",
+            "12.34567",
+            "12.50000",
+            "99999999999999.9999",
+            "1e-40",
+            "1" * 40,
+        ]
     ),
     st.from_regex(r'"[ +-]?[0-9_.]{0,6}(e[+-]?[0-9]{1,3})?"', fullmatch=True, alphabet=st.characters(codec="ascii")),
 )
@@ -116,6 +128,7 @@ _records = st.one_of(_objects, _objects, _objects, _value.map(str.encode), st.ju
 
 
 @given(st.lists(st.lists(_records, max_size=6), max_size=4))
+@example([[GOOD.encode().replace(b"1}", b'1,"price":%s}' % price)] for price in (b"1e-308", b'"1E-40"', b"7.50000000")])
 @example([[GOOD.encode()] * 3, [b"null"], [GOOD.encode()]])
 def test_columns_and_single_records_get_the_same_verdict(pages: list[list[bytes]]) -> None:
     valid, rejects, part = judged(*map(body_of, pages))

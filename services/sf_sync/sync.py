@@ -171,9 +171,7 @@ class RunSync:
             )
             number += 1
             if following is not None and number == len(header.value.waves):
-                _log.warning(
-                    "rows_sent_again", wave=number, kinds=list(following.kinds), failed=dict(failed)
-                )
+                _log.warning("rows_sent_again", wave=number, kinds=list(following.kinds), failed=dict(failed))
                 await self._tools.clock.sleep(following.wait_sec * random.uniform(0.9, 1.1))
                 again = await self._retry_wave(header.value, wave, number, following.kinds, following.rows_per_send)
                 header = await self._record_waves(header, plan, [*header.value.waves, again])
@@ -216,18 +214,29 @@ class RunSync:
         """Write logs and snapshot, then record the result. With the snapshot there, the intent has served its time."""
         tools, plan, week = self._tools, _plan(header.value), self._run.week
         rank = self._rank(header.value)
-        outcomes = [outcomes_file(wave, portion) for wave in header.value.waves for portion in range(len(wave.sizes))]
+        first, later = (
+            [outcomes_file(wave, portion) for wave in waves for portion in range(len(wave.sizes))]
+            for waves in (header.value.waves[:1], header.value.waves[1:])
+        )
+        sizes = [size for wave in header.value.waves[:1] for size in wave.sizes]
         files = SnapshotFiles(accepted=plan.snapshot_files, intents=plan.intent_files)
         with scratch_folder(tools.scratch) as folder:
             log, snapshot = folder / "log.parquet", folder / "snapshot.parquet"
             async with (
                 open_against(tools.lake, files, tools.scratch, fingerprint=plan.fingerprint) as against,
                 local_copies(tools.lake, [plan.changes_file, plan.invalid_file], tools.scratch) as (changes, invalid),
-                local_copies(tools.lake, outcomes, tools.scratch) as said,
+                local_copies(tools.lake, first, tools.scratch) as first_outcomes,
+                local_copies(tools.lake, later, tools.scratch) as later_outcomes,
             ):
                 figures = await asyncio.to_thread(
                     account,
-                    Material(changes=changes, invalid=invalid, outcomes=said, against=against),
+                    Material(
+                        changes=changes,
+                        invalid=invalid,
+                        first=list(zip(sizes, first_outcomes, strict=True)),
+                        later=later_outcomes,
+                        against=against,
+                    ),
                     plan,
                     week,
                     run_id=self._run.run_id,

@@ -2,8 +2,8 @@
 
     FAILPOINT = POINT [@key=value[,key=value…]] :ACTION [;once=FILE] [further ones after a blank]
 
-`POINT` is one of `POINTS`. Conditions compare what the place tells (`part`, `stage`, `kind`) and `service`, the name of the
-process, because all services of a demo share one environment. Actions: `kill` (SIGKILL, no clean-up), `raise` (an
+`POINT` is one of `POINTS`. Conditions compare what the place tells (`part`, `stage`, `kind`) and `service`, the name of
+the process, because all services of a demo share one environment. Actions: `kill` (SIGKILL, no clean-up), `raise` (an
 unclassified exception), `hang` (until cancelled). A point fires once in a process; with `once=FILE`, once for all
 processes and restarts that share the file, whoever creates it first.
 

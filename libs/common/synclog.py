@@ -14,7 +14,7 @@ folders as one table.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,6 +31,12 @@ from libs.common.week import Week
 INTENT_SUFFIX: Final = ".intent.parquet"
 OWN_COLUMNS: Final = ("external_id", "customer_id", "salesforce_id", "run_id", "rank", "mapping")
 """Columns of a snapshot file besides the Salesforce fields, which are strings in canonical form."""
+
+
+def snapshot_schema(fields: Sequence[str]) -> pa.Schema:
+    """Of a snapshot file with these Salesforce fields."""
+    return pa.schema([(name, pa.string()) for name in (*OWN_COLUMNS, *fields)])
+
 
 CHANGES_SCHEMA: Final = pa.schema(
     [

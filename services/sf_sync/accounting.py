@@ -1,10 +1,13 @@
-"""From the outcomes of all sendings to the counts, the logs and the snapshot. SQL over files; all of it repeatable.
+"""From the outcomes of all sendings to the counts, the logs and the snapshot. All of it repeatable.
 
-The outcome of a row is that of the last wave in which it travelled. Only accepted rows enter the snapshot.
+The outcome of a row is that of the last wave in which it travelled. Only accepted rows enter the snapshot. The rows are
+gone through a slice at a time, in the order in which they were sent, so that memory does not grow with the week: the
+rows of one sending find their outcomes in the one file that the sending left.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -12,17 +15,16 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from libs.common.synclog import CHANGES_SCHEMA, RUNS_SCHEMA
+from libs.common.synclog import CHANGES_SCHEMA, RUNS_SCHEMA, snapshot_schema
 from libs.common.week import Week
 from services.sf_sync import diff
 from services.sf_sync.canonical import CUSTOMER, FAULT_CODE, FAULT_FIELD, KEY
 from services.sf_sync.diff import OPERATION, Against
 from services.sf_sync.duck import Duck, name, open_duck, parquet, text
 from services.sf_sync.errors import OutcomesIncompleteError
+from services.sf_sync.files import read_batches
 from services.sf_sync.ledger import Plan, Result
-from services.sf_sync.mapping import ResolvedMapping
 from services.sf_sync.outcomes import Kind, Status
-from services.sf_sync.results import SCHEMA as OUTCOME_SCHEMA
 from services.sf_sync.verdict import Counts, TopCode, require_complete
 
 TOP_CODES: Final = 5
@@ -35,8 +37,41 @@ class Material:
 
     changes: Path
     invalid: Path
-    outcomes: Sequence[Path]
+    first: Sequence[tuple[int, Path]]
+    """Of wave 0: the rows of each sending, in the order of `changes`, and its outcomes."""
+    later: Sequence[Path]
+    """Outcomes of the further waves."""
     against: Against
+
+
+@dataclass(slots=True)
+class Tally:
+    """Outcomes counted."""
+
+    accepted: Counter[bool] = field(default_factory=Counter)
+    """By whether they were created."""
+    failed: int = 0
+    sendings: int = 0
+    codes: Counter[str] = field(default_factory=Counter)
+    samples: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, log: pa.RecordBatch) -> None:
+        """Count rows of the change log."""
+        columns = ("external_id", "status", "operation", "code", "attempts")
+        rows = zip(*(log.column(column).to_pylist() for column in columns), strict=True)
+        for key, status, operation, code, attempts in rows:
+            self.sendings += attempts
+            if status == Status.ACCEPTED:
+                self.accepted[operation == "create"] += 1
+                continue
+            self.failed += status != "invalid"
+            self.codes[code] += 1
+            if len(self.samples[code]) < SAMPLE_IDS:
+                self.samples[code].append(str(key))
+
+    def top(self) -> list[TopCode]:
+        """The most frequent reasons."""
+        return [TopCode(code, rows, self.samples[code]) for code, rows in self.codes.most_common(TOP_CODES)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,24 +110,39 @@ def account(
 
     Raises OutcomesIncompleteError if the outcomes are not exactly those of the rows that were sent.
     """
-    with open_duck(scratch) as duck:
-        _views(duck, material)
-        _log_view(duck, plan.mapping, run_id, week)
+    tally = Tally()
+    applied = diff.applied_query(plan.mapping, plan.fingerprint, run_id=run_id, rank=rank)
+    with (
+        open_duck(scratch) as duck,
+        pq.ParquetWriter(changes_log, CHANGES_SCHEMA, compression="zstd") as log,
+        pq.ParquetWriter(snapshot, snapshot_schema(plan.mapping.names), compression="zstd") as accepted,
+    ):
         diff.prepare_applied(duck, plan.mapping, material.against)
-        accepted = f"SELECT {KEY}, salesforce_id FROM final WHERE status = {text(Status.ACCEPTED)}"
-        applied = diff.applied_query(
-            material.changes, accepted, plan.mapping, plan.fingerprint, run_id=run_id, rank=rank
-        )
-        duck.write(applied, snapshot)
-        duck.write("FROM log ORDER BY external_id", changes_log)
-        counts = _counts(duck, plan)
-        (retried,) = duck.one("SELECT (SELECT count(*) FROM outcome) - (SELECT count(*) FROM final)")
-        return Account(counts=counts, top=_top(duck), retried=retried)
+        head = _head(plan, run_id, week)
+        for batch in duck.batches(_refused(head, material.invalid)):
+            _log(batch, log, tally)
+        for rows, outcomes in _slices(material):
+            duck.register("change", rows)
+            _make_final(duck, outcomes, material.later)
+            _require_all(duck, rows, outcomes)
+            for batch in duck.batches(_sent(head)):
+                _log(batch, log, tally)
+            for batch in duck.batches(applied):
+                accepted.write_batch(batch)
+    counts = Counts(
+        created=tally.accepted[True],
+        updated=tally.accepted[False],
+        unchanged=plan.unchanged,
+        failed=tally.failed,
+        invalid=plan.invalid,
+    )
+    require_complete(counts, plan.rows)
+    return Account(counts=counts, top=tally.top(), retried=tally.sendings - plan.changes)
 
 
 def run_row(plan: Plan, result: Result, week: Week, *, run_id: str, round_number: int, warning: str | None) -> pa.Table:
     """The row of `sync_runs`."""
-    row: dict[str, str | int | bool | date | None] = {
+    row: dict[str, object] = {
         "run_id": run_id,
         "week_start": week.start,
         "week_end": week.end,
@@ -116,84 +166,81 @@ def write_table(table: pa.Table, target: Path) -> None:
     pq.write_table(table, target, compression="zstd")
 
 
-def _views(duck: Duck, material: Material) -> None:
-    """`change`, `outcome`, and `final`: the last outcome of each key with the number of its sendings."""
-    duck.rows(f"CREATE VIEW change AS FROM {parquet([material.changes])}")
-    duck.rows(f"CREATE VIEW invalid AS FROM {parquet([material.invalid])}")
-    if material.outcomes:
-        duck.rows(f"CREATE VIEW outcome AS FROM {parquet(material.outcomes)}")
-    else:
-        listed = ", ".join(f"NULL::{_sql_type(column.type)} AS {name(column.name)}" for column in OUTCOME_SCHEMA)
-        duck.rows(f"CREATE VIEW outcome AS SELECT {listed} WHERE false")
-    (waves,) = duck.one("SELECT coalesce(max(wave), 0) FROM outcome")
-    if waves == 0:
-        duck.rows("CREATE VIEW final AS SELECT *, 1::BIGINT AS attempts FROM outcome")
+def _log(batch: pa.RecordBatch, writer: pq.ParquetWriter, tally: Tally) -> None:
+    writer.write_batch(batch)
+    tally.add(batch)
+
+
+def _slices(material: Material) -> Iterator[tuple[pa.Table, Path]]:
+    """The changes in order, in slices that belong to one sending, with the sending's outcomes."""
+    sendings = iter(material.first)
+    left, outcomes = 0, Path()
+    with read_batches(material.changes) as batches:
+        for batch in batches:
+            start = 0
+            while start < batch.num_rows:
+                if left == 0:
+                    left, outcomes = next(sendings)
+                rows = min(left, batch.num_rows - start)
+                yield pa.Table.from_batches([batch.slice(start, rows)]), outcomes
+                start, left = start + rows, left - rows
+
+
+def _make_final(duck: Duck, outcomes: Path, later: Sequence[Path]) -> None:
+    """`final`: for each row of `change` its last outcome and the number of its sendings."""
+    own = f"SELECT o.* FROM {parquet([outcomes])} o SEMI JOIN change USING ({KEY})"
+    if not later:
+        duck.rows(f"CREATE OR REPLACE TEMP TABLE final AS SELECT *, 1::BIGINT AS attempts FROM ({own})")
         return
-    # Few rows travel twice, so only those are ordered.
+    again = f"SELECT o.* FROM {parquet(later)} o SEMI JOIN change USING ({KEY})"
     duck.rows(
-        f"CREATE TABLE again AS SELECT {KEY}, max(wave) AS last, count(*) AS times FROM outcome "
-        f"WHERE {KEY} IN (SELECT {KEY} FROM outcome WHERE wave > 0) GROUP BY 1"
-    )
-    duck.rows(
-        f"CREATE VIEW final AS SELECT o.*, coalesce(a.times, 1) AS attempts "
-        f"FROM outcome o LEFT JOIN again a USING ({KEY}) WHERE a.last IS NULL OR o.wave = a.last"
+        f"CREATE OR REPLACE TEMP TABLE final AS "
+        f"SELECT *, count(*) OVER (PARTITION BY {KEY}) AS attempts FROM ({own} UNION ALL {again}) "
+        f"QUALIFY row_number() OVER (PARTITION BY {KEY} ORDER BY wave DESC) = 1"
     )
 
 
-def _log_view(duck: Duck, mapping: ResolvedMapping, run_id: str, week: Week) -> None:
-    members = ", ".join(f"{name(field)} := r.{name(field)}" for field in mapping.names)
-    payload = f"CAST(to_json(struct_pack({members})) AS VARCHAR) AS payload"
-    week_days = f"DATE {text(str(week.start))} AS week_start, DATE {text(str(week.end))} AS week_end"
-    head = f"{text(run_id)} AS run_id, {week_days}, r.{KEY} AS external_id, r.{CUSTOMER} AS customer_id"
-    columns = ", ".join(name(column.name) for column in CHANGES_SCHEMA)
-    sent = (
-        f"SELECT {head}, "
-        f"CASE WHEN f.status = 'accepted' THEN if(f.created, 'create', 'update') ELSE r.{OPERATION} END AS operation, "
-        f"f.status, f.code, f.kind, f.message, f.salesforce_id, f.job_id, f.attempts, {payload} "
-        f"FROM change r JOIN final f USING ({KEY})"
-    )
-    refused = (
-        f"SELECT {head}, NULL, 'invalid', r.{FAULT_CODE}, 'permanent', r.{FAULT_FIELD}, NULL, NULL, 0, {payload} "
-        f"FROM invalid r"
-    )
-    duck.rows(f"CREATE VIEW log AS SELECT {columns} FROM ({sent} UNION ALL {refused})")
-
-
-def _counts(duck: Duck, plan: Plan) -> Counts:
-    by_status = {
-        (status, created): rows
-        for status, created, rows in duck.rows("SELECT status, created, count(*) FROM final GROUP BY ALL")
-    }
-    created, updated = by_status.pop(("accepted", True), 0), by_status.pop(("accepted", False), 0)
-    counts = Counts(
-        created=created,
-        updated=updated,
-        unchanged=plan.unchanged,
-        failed=sum(by_status.values()),
-        invalid=plan.invalid,
-    )
-    require_complete(counts, plan.rows)
-    (strangers,) = duck.one(f"SELECT count(*) FROM final f ANTI JOIN change c USING ({KEY})")
-    (doubled,) = duck.one(f"SELECT count(*) - count(DISTINCT {KEY}) FROM final")
-    require_exact(strangers, doubled)
-    return counts
-
-
-def require_exact(strangers: int, doubled: int) -> None:
-    """Raise OutcomesIncompleteError for outcomes of rows that were not sent, or two of one row."""
-    if strangers or doubled:
+def _require_all(duck: Duck, rows: pa.Table, outcomes: Path) -> None:
+    """Each row has an outcome. As the file has as many outcomes as rows were sent, it then has no others."""
+    (found,) = duck.one(f"SELECT count(DISTINCT {KEY}) FROM final")
+    if found != rows.num_rows:
         raise OutcomesIncompleteError(
-            f"Salesforce reports {strangers} external ids that were not sent and {doubled} more than once."
+            f"Of {rows.num_rows} rows {rows.num_rows - found} have no outcome in {outcomes.name}: Salesforce reports "
+            "other external ids than were sent."
         )
 
 
-def _top(duck: Duck) -> list[TopCode]:
-    found = duck.rows(
-        f"SELECT coalesce(code, status), count(*), list(external_id ORDER BY external_id)[1:{SAMPLE_IDS}] FROM log "
-        f"WHERE status <> 'accepted' GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {TOP_CODES}"
+def _head(plan: Plan, run_id: str, week: Week) -> str:
+    members = ", ".join(f"{name(one)} := r.{name(one)}" for one in plan.mapping.names)
+    return (
+        f"CAST(to_json(struct_pack({members})) AS VARCHAR) AS payload, {text(run_id)} AS run_id, "
+        f"{_day(week.start)} AS week_start, {_day(week.end)} AS week_end, "
+        f"r.{KEY} AS external_id, r.{CUSTOMER} AS customer_id"
     )
-    return [TopCode(code, rows, [str(each) for each in sample]) for code, rows, sample in found]
 
 
-def _sql_type(kind: pa.DataType) -> str:
-    return {pa.string(): "VARCHAR", pa.bool_(): "BOOLEAN", pa.int64(): "BIGINT"}[kind]
+def _day(day: date) -> str:
+    return f"DATE {text(day.isoformat())}"
+
+
+def _sent(head: str) -> str:
+    """The change log's rows of `change`."""
+    return _in_log_order(
+        f"SELECT {head}, if(f.status = 'accepted', if(f.created, 'create', 'update'), r.{OPERATION}) AS operation, "
+        f"f.status, f.code, f.kind, f.message, f.salesforce_id, f.job_id, f.attempts "
+        f"FROM change r JOIN final f USING ({KEY})"
+    )
+
+
+def _refused(head: str, invalid: Path) -> str:
+    """The change log's rows that were not sent; the message names the field at fault."""
+    return _in_log_order(
+        f"SELECT {head}, NULL::VARCHAR AS operation, 'invalid' AS status, r.{FAULT_CODE} AS code, "
+        f"{text(Kind.PERMANENT)} AS kind, r.{FAULT_FIELD} AS message, NULL::VARCHAR AS salesforce_id, "
+        f"NULL::VARCHAR AS job_id, 0::BIGINT AS attempts FROM {parquet([invalid])} r"
+    )
+
+
+def _in_log_order(query: str) -> str:
+    columns = ", ".join(name(column.name) for column in CHANGES_SCHEMA)
+    return f"SELECT {columns} FROM ({query}) ORDER BY customer_id, external_id"

@@ -107,13 +107,16 @@ def sample_query(mapping: ResolvedMapping, operation: str, limit: int) -> str:
     )
 
 
-def applied_query(
-    changes: Path, accepted_outcomes: str, mapping: ResolvedMapping, fingerprint: str, *, run_id: str, rank: str
-) -> str:
+def prepare_applied(duck: Duck, mapping: ResolvedMapping, against: Against) -> None:
+    """Make the view that `applied_query` needs."""
+    _accepted_view(duck, mapping, against)
+
+
+def applied_query(mapping: ResolvedMapping, fingerprint: str, *, run_id: str, rank: str) -> str:
     """The snapshot rows that follow from accepted changes, in the layout of `libs.common.synclog`.
 
-    `accepted_outcomes` is a query with the key and `salesforce_id`. A kept field keeps the value that it was known to
-    have. Needs `prepare_applied`.
+    Reads `change` (canonical rows that were sent) and `final` (their outcomes). A kept field that was not sent keeps
+    the value that it was known to have. Needs `prepare_applied`.
     """
     fields = ", ".join(
         f"coalesce(c.{name(f.field)}, a.{name(f.field)}) AS {name(f.field)}"
@@ -124,14 +127,9 @@ def applied_query(
     return (
         f"SELECT c.{KEY} AS external_id, c.{CUSTOMER} AS customer_id, o.salesforce_id, {text(run_id)} AS run_id, "
         f"{text(rank)} AS rank, {text(fingerprint)} AS mapping, {fields} "
-        f"FROM {parquet([changes])} c JOIN ({accepted_outcomes}) o ON o.{KEY} = c.{KEY} "
-        f"LEFT JOIN accepted a ON a.external_id = c.{KEY} AND NOT a.in_doubt ORDER BY c.{KEY}"
+        f"FROM change c JOIN final o ON o.{KEY} = c.{KEY} AND o.status = 'accepted' "
+        f"LEFT JOIN accepted a ON a.external_id = c.{KEY} AND NOT a.in_doubt ORDER BY c.{CUSTOMER}, c.{KEY}"
     )
-
-
-def prepare_applied(duck: Duck, mapping: ResolvedMapping, against: Against) -> None:
-    """Make the view that `applied_query` needs."""
-    _accepted_view(duck, mapping, against)
 
 
 def _accepted_view(duck: Duck, mapping: ResolvedMapping, against: Against) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import duckdb
+import pyarrow as pa
 
-_MEMORY: Final = "96MB"
+_MEMORY: Final = "64MB"
 _THREADS: Final = 1
 _ROW_GROUP_ROWS: Final = 20_000
 
@@ -27,6 +28,14 @@ class Duck:
         (row,) = self.rows(sql)
         return row
 
+    def register(self, view: str, rows: pa.Table) -> None:
+        """Show a table in memory to SQL under this name, in place of the one before."""
+        self._connection.register(view, rows)
+
+    def batches(self, sql: str) -> Iterator[pa.RecordBatch]:
+        """A result a piece at a time; to be read to its end."""
+        yield from self._connection.sql(sql).to_arrow_reader(_ROW_GROUP_ROWS)
+
     def write(self, sql: str, target: Path) -> int:
         """Write a query's result as Parquet; returns its rows."""
         options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_ROW_GROUP_ROWS}"
@@ -41,6 +50,7 @@ def open_duck(scratch: Path) -> Iterator[Duck]:
         "memory_limit": _MEMORY,
         "threads": _THREADS,
         "temp_directory": str(scratch / "duckdb"),
+        "preserve_insertion_order": False,
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
     }

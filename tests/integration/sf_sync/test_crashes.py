@@ -84,7 +84,7 @@ async def crash_after(bench: Any, message: Any, steps: int, **settings: Any) -> 
 
 async def die_everywhere(bench: Any, make: Any, *, rows: int, lock: int, **settings: Any) -> list[tuple[str, Any, Any]]:
     """One run for every step that a sync has; where each died, its rows and its stage in the end."""
-    deaths = []
+    deaths: list[tuple[str, Any, Any]] = []
     for steps in range(500):
         data = [make.signal(f"s{steps:03d}-{row}") for row in range(rows)]
         keys = [row["external_signal_id"] for row in data[:lock]]

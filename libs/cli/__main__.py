@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
 from libs.cli.commands import api, local, operate, publish, status
+from libs.cli.commands.dlq import dlq
+from libs.cli.commands.doctor import doctor
 from libs.common.errors import RetlError, SettingsError
 from libs.common.week import WeekError
 
 app = typer.Typer(
     name="retl",
-    help="Reverse ETL: a week of e-commerce events through data lake and quality gate into Salesforce.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"retl {version('retl')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Reverse ETL: a week of e-commerce events through data lake and quality gate into Salesforce."""
+
+
 app.command()(local.demo)
 app.command()(local.run)
 app.command()(publish.publish)
@@ -26,8 +46,8 @@ app.command()(status.runs)
 app.command("check-api")(api.check_api)
 app.command()(operate.cancel)
 app.command()(operate.migrate)
-app.command()(operate.doctor)
-app.add_typer(operate.dlq, name="dlq")
+app.command()(doctor)
+app.add_typer(dlq, name="dlq")
 
 
 def main() -> None:

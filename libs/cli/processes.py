@@ -122,7 +122,7 @@ class Children:
         """Start these at the same time and return when all are ready."""
         self._children += children
         self._together.append(children)
-        results = await asyncio.gather(*(child.start() for child in children), return_exceptions=True)
+        results = await asyncio.gather(*(self._start(child) for child in children), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
@@ -141,15 +141,25 @@ class Children:
     async def _keep(self, child: Child) -> None:
         while child.process is not None:
             status = await child.process.wait()
-            if child.restarts >= MAX_RESTARTS:
-                raise ChildError(f"{child.name} died {child.restarts + 1} times. {child.log_tail()}")
-            child.restarts += 1
-            self._say(f"{child.name} died ({_how(status)}); starting it again ({child.restarts} of {MAX_RESTARTS})")
+            self._count_death(child, status)
+            await self._start(child)
+
+    async def _start(self, child: Child) -> None:
+        """Start it, and again when it is killed meanwhile. One that ends by itself before it is ready would again."""
+        while True:
             try:
-                await child.start()
+                return await child.start()
             except ChildError:
-                if child.process is None or child.process.returncode is None:
+                status = child.process.returncode if child.process else None
+                if status is None or status >= 0:
                     raise
+                self._count_death(child, status)
+
+    def _count_death(self, child: Child, status: int) -> None:
+        if child.restarts >= MAX_RESTARTS:
+            raise ChildError(f"{child.name} died {child.restarts + 1} times. {child.log_tail()}")
+        child.restarts += 1
+        self._say(f"{child.name} died ({_how(status)}); starting it again ({child.restarts} of {MAX_RESTARTS})")
 
 
 def _how(status: int) -> str:

@@ -24,7 +24,7 @@ CommaSeparated = Annotated[tuple[float, ...], NoDecode, BeforeValidator(_split_c
 
 
 class CommonSettings(BaseSettings):
-    """What every process of the project reads."""
+    """What every process of the project reads. Unless told otherwise, the folder that `retl run` makes."""
 
     model_config = SettingsConfigDict(
         frozen=True, env_file=".env", extra="ignore", case_sensitive=False, env_ignore_empty=True
@@ -41,7 +41,8 @@ class CommonSettings(BaseSettings):
         "sqlite:///retl-data/state.db", description="State tables: sqlite:///file or mssql+pyodbc://…."
     )
     lake_url: str = Field(
-        "file:///tmp/retl-lake", description="Lake: file:///folder or abfss://container@account…/prefix."
+        default_factory=lambda: Path("retl-data/lake").absolute().as_uri(),
+        description="Lake: file:///folder or abfss://container@account…/prefix.",
     )
     datalake_connection_string: SecretStr | None = Field(
         None, description="Lake by key, or the emulator; without it abfss:// uses DefaultAzureCredential."
@@ -56,8 +57,10 @@ class CommonSettings(BaseSettings):
 
 
 class ServiceSettings(CommonSettings):
-    """What every service reads besides."""
+    """What every service reads besides. Where to keep things must be said: a guess is lost with its container."""
 
+    state_url: str = Field(description="State tables: sqlite:///file or mssql+pyodbc://….")
+    lake_url: str = Field(description="Lake: file:///folder or abfss://container@account…/prefix.")
     retry_delays_sec: CommaSeparated = Field(
         (300.0, 600.0, 1200.0),
         description="Seconds before each delayed retry of a message; their number is the retries.",
@@ -87,6 +90,7 @@ def load_settings(kind: type[S], **overrides: Any) -> S:
         return kind(**overrides)
     except ValidationError as error:
         faults = "; ".join(
-            f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors(include_input=False)
+            f"{'.'.join(map(str, e['loc'])).upper()}: {'is not set' if e['type'] == 'missing' else e['msg']}"
+            for e in error.errors(include_input=False)
         )
         raise SettingsError(f"Wrong settings. {faults}.") from None

@@ -53,9 +53,11 @@ class RecordingPublisher:
 @asynccontextmanager
 async def open_kit(folder: Path, publisher: RecordingPublisher) -> AsyncIterator[Kit]:
     """A kit whose lake is `folder`/lake; used twice on one folder it is a second replica."""
-    state_url, settings = f"sqlite:///{folder / 'state.db'}", load_settings(ServiceSettings, _env_file=None)
+    state_url = f"sqlite:///{folder / 'state.db'}"
+    lake_url = (folder / "lake").as_uri()
+    settings = load_settings(ServiceSettings, _env_file=None, state_url=state_url, lake_url=lake_url)
     migrate(state_url)
-    state, lake, clock = open_state(state_url), open_lake((folder / "lake").as_uri()), SystemClock()
+    state, lake, clock = open_state(state_url), open_lake(lake_url), SystemClock()
     log, metrics, scratch = structlog.get_logger(), Metrics("test"), folder / "scratch"
     scratch.mkdir(exist_ok=True)
     try:

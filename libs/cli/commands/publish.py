@@ -105,6 +105,8 @@ def backfill(
         week, end = Week.of(date.fromisoformat(first)), Week.of(date.fromisoformat(last))
     except ValueError as error:
         raise typer.BadParameter(f"not a date: {error}") from error
+    if end < week:
+        raise typer.BadParameter(f"{last} is before {first}", param_hint="--to")
     settings, now = load_settings(CommonSettings), SystemClock().now()
     requests = []
     while week <= end:

@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from libs.cli import options
+from libs.cli.reading import reading_state
 from libs.common.clock import SystemClock
 from libs.common.settings import CommonSettings, load_settings
-from libs.common.state import Checkpoint, Failure, Run, StageRow, open_state
+from libs.common.state import Checkpoint, Failure, Run, StageRow
 from libs.common.week import Week
 
 RUNS_SHOWN = 20
@@ -66,13 +67,10 @@ def runs(
 async def _read(
     settings: CommonSettings, week: Week | None, limit: int
 ) -> tuple[Checkpoint | None, list[Run], list[StageRow]]:
-    state = open_state(settings.state_url)
-    try:
+    async with reading_state(settings) as state:
         found = await state.runs(settings.pipeline_name, week, limit=limit)
         stages = await state.stages(found[0].run_id) if found else []
         return await state.checkpoint(settings.pipeline_name), found, stages
-    finally:
-        await state.aclose()
 
 
 def _runs_table(found: list[Run]) -> Table:

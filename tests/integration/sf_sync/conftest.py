@@ -244,6 +244,8 @@ async def bench(tmp_path: Path, migrated: Path, emulator: Emulator) -> AsyncIter
 def sync_settings(url: str, **changes: Any) -> SfSyncSettings:
     """Waits that suit a test; Bulk for everything unless a test says otherwise."""
     values: dict[str, Any] = {
+        "state_url": "sqlite://",
+        "lake_url": "file:///lake",
         "sf_login_url": url,
         "sf_client_id": "retl-demo",
         "sf_client_secret": "retl-demo-secret",

@@ -237,10 +237,13 @@ async def test_a_cancelled_run_is_left_alone(processes: Processes, state: State,
     assert await recorded(state) == 0
 
 
+PLACES = {"STATE_URL": "sqlite:///state.db", "LAKE_URL": "file:///lake"}
+
+
 def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", MODULE, *arguments],
-        env={"PATH": os.environ["PATH"], **settings},
+        env={"PATH": os.environ["PATH"], **PLACES, **settings},
         capture_output=True,
         text=True,
         timeout=30,
@@ -261,7 +264,13 @@ def test_an_argument_that_means_nothing_is_wrong_usage() -> None:
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("BURN_SEC", "-1"), ("HEALTH_PORT", "99999"), ("FAILPOINT", "nowhere:kill"), ("LOG_LEVEL", "LOUD")],
+    [
+        ("BURN_SEC", "-1"),
+        ("HEALTH_PORT", "99999"),
+        ("FAILPOINT", "nowhere:kill"),
+        ("LOG_LEVEL", "LOUD"),
+        ("LAKE_URL", ""),
+    ],
 )
 def test_a_wrong_setting_is_named_and_ends_the_start(setting: str, value: str) -> None:
     result = run(**{setting: value})

@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from libs.cli.__main__ import app
-from libs.cli.commands.operate import CONSUMERS
+from libs.cli.consumers import CONSUMERS
 from libs.common.messages import DataLoaded, EventsExtracted, EventsValidated, GatePassed, Message, WeekRequested
 
 ROOT = Path(__file__).parents[3]

@@ -15,6 +15,7 @@ import pytest
 
 from libs.common.errors import SettingsError
 from libs.common.events.schema import EVENT_SCHEMA
+from libs.common.settings import load_settings
 from libs.common.state import RunStatus
 from libs.common.week import Week
 from services.gate.adapters import AuditedFile, WeekAudit
@@ -25,7 +26,7 @@ from services.gate.signals import signals_query
 
 WEEK = Week.of(date(2026, 1, 5))
 REQUESTED_AT = datetime(2026, 1, 12, 6, tzinfo=UTC)
-SETTINGS = GateSettings(_env_file=None)  # type: ignore[call-arg] # pydantic-settings' own argument
+SETTINGS = load_settings(GateSettings, _env_file=None, state_url="sqlite://", lake_url="file:///lake")
 RULES = load_rules(SETTINGS.gate_rules_file, SETTINGS)
 
 

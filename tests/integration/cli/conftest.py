@@ -72,3 +72,19 @@ def events_api() -> Iterator[Callable[..., str]]:
         process.wait()
         if process.stdout is not None:
             process.stdout.close()
+
+
+@pytest.fixture
+def servicebus() -> Iterator[str]:
+    """The local Service Bus with the deployed topology; its connection string."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "libs.emulators.servicebus", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    yield str(json.loads(process.stdout.readline())["connection_string"])
+    process.terminate()
+    process.wait()
+    process.stdout.close()

@@ -32,6 +32,8 @@ class Extraction:
         self._source = source
         self._progress = Progress()
         self._held: PartRow | None = None
+        self._inherited = False
+        """Whether the held part comes from an earlier delivery, which may have announced it before it ended."""
         self._writer: RawPartWriter | None = None
 
     async def finish(self) -> None:
@@ -40,7 +42,7 @@ class Extraction:
         for part in recorded[:-1]:
             await self._kit.outbox.release_part(part)
         if recorded:
-            self._held = recorded[-1]
+            self._held, self._inherited = recorded[-1], True
             self._progress = Progress.from_details(self._held.details["progress"])
         try:
             await self._fetch()
@@ -89,9 +91,14 @@ class Extraction:
         )
 
     async def _record_part(self) -> None:
-        """Store and record the open part; an empty week has one, any other end on a part's edge has none to record."""
-        if self._writer is None and self._held is not None:
+        """Store and record the open part.
+
+        Where the end comes on a part's edge there is none: the held part is the last. Unless it may have been announced
+        already, when there was more to come than there is now: then an empty part is the last, as in an empty week.
+        """
+        if self._writer is None and self._held is not None and not self._inherited:
             return
+        await self._release_held()
         writer, index = self._open_writer(), self._index
         await writer.close()
         raw = await store(self._kit.lake, writer.path, paths.raw_part(self._run.run_id, index), writer.pages)
@@ -116,6 +123,7 @@ class Extraction:
             details={"pages": writer.pages, "progress": self._progress.to_details()},
             outgoing=Outgoing.of(announcement).to_json(),
         )
+        self._inherited = False
         writer.discard()
         self._writer = None
 

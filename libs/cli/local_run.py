@@ -54,10 +54,14 @@ class LocalRun:
         settings = self.stack.settings()
         async with local_state(settings) as state:
             week = self.week or await self._expected_week(state, settings.pipeline_name)
-            request = week_request(settings.pipeline_name, week, self.options, self.clock.now())
-            self.view.say(f"week {week} requested (run {request.run_id})")
-            await publish(settings, request)
-            last = await self._follow(state, request.run_id)
+            begun_at = self.clock.now()
+            run_id = await self._interrupted_run(state, settings.pipeline_name, week)
+            if run_id is None:
+                request = week_request(settings.pipeline_name, week, self.options, begun_at)
+                self.view.say(f"week {week} requested (run {request.run_id})")
+                await publish(settings, request)
+                run_id = request.run_id
+            last = await self._follow(state, run_id)
             if last.run is None:
                 raise NotStartedError
             return result_of(
@@ -65,7 +69,7 @@ class LocalRun:
                 last.stages.values(),
                 await state.checkpoint(settings.pipeline_name),
                 lake_root=str(self.stack.lake),
-                published_at=request.requested_at,
+                published_at=begun_at,
                 startup_seconds=round(startup_seconds, 3),
             )
 
@@ -75,6 +79,14 @@ class LocalRun:
         if week is None:
             raise NotStartedError("No week was given, and there is no checkpoint to take one from.")
         return week
+
+    async def _interrupted_run(self, state: State, pipeline_name: str, week: Week) -> str | None:
+        """The run of this week that an earlier command left in the middle; its messages are still on the bus."""
+        for run in await state.active_runs(pipeline_name):
+            if run.week == week:
+                self.view.say(f"week {week} was interrupted as run {run.run_id}; going on with it")
+                return run.run_id
+        return None
 
     async def _follow(self, state: State, run_id: str) -> Snapshot:
         """Follow the run while the processes are watched; whichever ends first decides."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from libs.cli.keeper import Keeper
 from libs.common.errors import TerminalError
 
 MAX_RESTARTS = 5
@@ -48,8 +49,8 @@ class Child:
     restarts: int = 0
     process: asyncio.subprocess.Process | None = None
 
-    async def start(self) -> None:
-        """Start it and return when it is ready. Raises ChildError with the end of its log where it is not."""
+    async def start(self, started: Callable[[int], None]) -> None:
+        """Start it, tell its process id, return when it is ready; ChildError with the end of its log if it is not."""
         with self.log_path.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -63,6 +64,7 @@ class Child:
                 cwd=self.log_path.parent,
                 start_new_session=True,  # Ctrl-C reaches this command only, which then stops its children in order
             )
+        started(self.process.pid)
         try:
             async with asyncio.timeout(READY_SEC):
                 await (self._announced() if self.announces else self._healthy())
@@ -117,43 +119,52 @@ class Children:
         self._say = say
         self._children: list[Child] = []
         self._together: list[tuple[Child, ...]] = []
+        self._keeper: Keeper | None = None
 
     async def start(self, *children: Child) -> None:
         """Start these at the same time and return when all are ready."""
+        keeper = self._keeper = self._keeper or Keeper()
         self._children += children
         self._together.append(children)
-        results = await asyncio.gather(*(self._start(child) for child in children), return_exceptions=True)
+        results = await asyncio.gather(*(self._start(child, keeper) for child in children), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
 
     async def watch(self) -> None:
         """Start again whatever dies, MAX_RESTARTS times each; then raise ChildError. Never returns by itself."""
+        if self._keeper is None:
+            raise AssertionError("nothing was started")
         async with asyncio.TaskGroup() as group:
             for child in self._children:
-                group.create_task(self._keep(child), name=f"keep-{child.name}")
+                group.create_task(self._keep(child, self._keeper), name=f"keep-{child.name}")
 
     async def stop(self) -> None:
         """Stop all, those last started first, those started together at the same time."""
         for children in reversed(self._together):
             await asyncio.gather(*(child.stop() for child in children))
+        if self._keeper is not None:
+            await asyncio.to_thread(self._keeper.close)
 
-    async def _keep(self, child: Child) -> None:
+    async def _keep(self, child: Child, keeper: Keeper) -> None:
         while child.process is not None:
             status = await child.process.wait()
+            keeper.ended(child.process.pid)
             self._count_death(child, status)
-            await self._start(child)
+            await self._start(child, keeper)
 
-    async def _start(self, child: Child) -> None:
+    async def _start(self, child: Child, keeper: Keeper) -> None:
         """Start it, and again when it is killed meanwhile. One that ends by itself before it is ready would again."""
         while True:
             try:
-                return await child.start()
+                return await child.start(keeper.started)
             except ChildError:
-                status = child.process.returncode if child.process else None
-                if status is None or status >= 0:
+                if child.process is None or child.process.returncode is None:
                     raise
-                self._count_death(child, status)
+                keeper.ended(child.process.pid)
+                if child.process.returncode >= 0:
+                    raise
+                self._count_death(child, child.process.returncode)
 
     def _count_death(self, child: Child, status: int) -> None:
         if child.restarts >= MAX_RESTARTS:

@@ -6,9 +6,11 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from dotenv import dotenv_values
 
+from libs.cli.folder_lock import lock_folder
 from libs.cli.processes import Child, Children, free_port
 from libs.common.settings import CommonSettings, load_settings
 
@@ -59,6 +61,7 @@ class LocalStack:
         self._events = events
         self._own_salesforce = events is not None or not environment.get("SF_LOGIN_URL")
         self._children = Children(say)
+        self._folder_lock: IO[str] | None = None
         dropped = (*_OURS, *(_SALESFORCE_NAMES if self._own_salesforce else ()))
         self.environment = {name: value for name, value in environment.items() if name not in dropped}
 
@@ -85,9 +88,10 @@ class LocalStack:
         return load_settings(CommonSettings, _env_file=None, **values)
 
     async def start(self) -> None:
-        """Emulators first, then the services; returns when all are ready."""
+        """Emulators first, then the services; returns when all are ready. Raises FolderInUseError, ChildError."""
         for folder in (self.logs, self.lake):
             folder.mkdir(parents=True, exist_ok=True)
+        self._folder_lock = lock_folder(self.data_dir)
         bus = self._emulator("servicebus", "--data", str(self.data_dir / "bus"))
         emulators = [bus]
         salesforce = self._emulator("salesforce", "--data", str(self.data_dir / "salesforce"))
@@ -118,6 +122,8 @@ class LocalStack:
     async def stop(self) -> None:
         """Stop the services, then the emulators."""
         await self._children.stop()
+        if self._folder_lock is not None:
+            self._folder_lock.close()
 
     def _emulator(self, name: str, *arguments: str) -> Child:
         # A port of our choosing rather than the emulator's, so that one that is started again is where it was.

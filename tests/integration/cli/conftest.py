@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -46,6 +47,33 @@ def retl(tmp_path: Path) -> Retl:
             check=False,
         )
         return Ended(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def interrupted_retl(tmp_path: Path) -> Retl:
+    """Run `retl` like `retl` does, and press Ctrl-C once it tells on standard error what is waited for."""
+
+    def run(*arguments: str, until: str, **settings: str) -> Ended:
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
+        with subprocess.Popen(
+            [sys.executable, "-m", "libs.cli", *arguments],
+            cwd=tmp_path,
+            env={**kept, **settings},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stderr is not None
+            told = ""
+            while until not in told:
+                line = process.stderr.readline()
+                assert line, f"it ended early: {told}"
+                told += line
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+            return Ended(process.returncode, out, told + err)
 
     return run
 

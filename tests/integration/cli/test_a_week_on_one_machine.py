@@ -124,3 +124,18 @@ def test_a_rehearsal_publishes_nothing(
     assert (done.status, done.result["status"]) == (0, "SUCCESS"), done.err
     assert done.result["checkpoint"] == {"next_week_start": None, "next_week_end": None}
     assert not (tmp_path / "data/lake/curated").exists()
+
+
+def test_a_week_that_was_interrupted_is_gone_on_with(
+    retl: Callable[..., Any], interrupted_retl: Callable[..., Any], events_api: Callable[..., str]
+) -> None:
+    settings = {"API_BASE_URL": events_api("--events", "500", "--api-key", "k"), "API_KEY": "k"}
+    week = ("run", "--week-start", "2026-01-05", "--data-dir", "data", "--json")
+    # The loader never ends its work, so that the interruption finds the week half done.
+    hang = {"FAILPOINT": "before_work@service=loader:hang", "STOP_GRACE_SEC": "0"}
+    first = interrupted_retl(*week, until="validate: success", **hang, **settings)
+    assert first.status == 130
+    again = retl(*week, **settings)
+    assert (again.status, again.result["status"]) == (0, "SUCCESS"), again.err
+    assert "going on with it" in again.err
+    assert again.result["rows_fetched"] == 500

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
+from libs.cli.folder_lock import FolderInUseError, lock_folder
 from libs.cli.processes import MAX_RESTARTS, Child, ChildError, Children
 
 ANNOUNCES = """
@@ -62,6 +64,7 @@ async def test_one_that_dies_too_often_is_given_up(tmp_path: Path, said: list[st
     children, stub = Children(said.append), child(tmp_path, KILLED_AT_FIRST.format(times=99))
     with pytest.raises(ChildError, match="stub died 6 times"):
         await children.start(stub)
+    await children.stop()
     assert len(said) == MAX_RESTARTS
 
 
@@ -69,4 +72,48 @@ async def test_one_that_ends_by_itself_before_it_is_ready_is_given_up_at_once(tm
     children, stub = Children(said.append), child(tmp_path, "sys.exit('no such setting')")
     with pytest.raises(ChildError, match="no such setting"):
         await children.start(stub)
+    await children.stop()
     assert said == []
+
+
+COMMAND = """
+import asyncio, os, sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from libs.cli.folder_lock import FolderInUseError, lock_folder
+from libs.cli.processes import Child, Children
+
+async def main():
+    folder = Path(sys.argv[1])
+    log, env = folder / "stub.log", dict(os.environ)
+    stub = Child(name="stub", module="stub", arguments=[], log_path=log, env=env, announces=True)
+    await Children(print).start(stub)
+    print(stub.ready["pid"], flush=True)
+    await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+async def test_none_outlives_a_command_that_is_killed(tmp_path: Path) -> None:
+    child(tmp_path)  # for its module
+    command = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        COMMAND,
+        str(tmp_path),
+        stdout=asyncio.subprocess.PIPE,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])},
+    )
+    assert command.stdout is not None
+    stub = psutil.Process(int(await command.stdout.readline()))
+    command.kill()
+    await command.wait()
+    await asyncio.to_thread(stub.wait, 20)
+    assert not stub.is_running()
+
+
+def test_a_data_folder_serves_one_command_at_a_time(tmp_path: Path) -> None:
+    with lock_folder(tmp_path), pytest.raises(FolderInUseError, match=f"process {os.getpid()}"):
+        lock_folder(tmp_path)
+    lock_folder(tmp_path).close()

@@ -55,7 +55,8 @@ def main() -> None:
     try:
         app()
     except RetlError as error:
-        sys.stderr.write(f"{error.code}: {error}\nNext: {error.next_step}\n")
+        again = "Run the command again. If it goes on: " if error.transient else ""
+        sys.stderr.write(f"{error.code}: {error}\nNext: {again}{error.next_step}\n")
         sys.exit(2 if isinstance(error, SettingsError | WeekError) else 1)
 
 

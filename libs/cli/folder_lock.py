@@ -10,6 +10,13 @@ from typing import IO
 from libs.common.errors import TerminalError
 
 
+class FolderUnusableError(TerminalError):
+    """The data folder cannot be made or written."""
+
+    code = "folder_unusable"
+    next_step = "Give a folder with --data-dir in which this user may write, on a disk with room."
+
+
 class FolderInUseError(TerminalError):
     """Another command works in this data folder."""
 
@@ -18,8 +25,15 @@ class FolderInUseError(TerminalError):
 
 
 def lock_folder(folder: Path) -> IO[str]:
-    """Hold `folder` until the returned file is closed or the process ends. Raises FolderInUseError."""
-    file = (folder / "lock").open("a+")
+    """Make `folder` and hold it until the returned file is closed or the process ends.
+
+    Raises FolderUnusableError, FolderInUseError.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "lock").open("a+")
+    except OSError as error:
+        raise FolderUnusableError(f"{folder} cannot be used: {error.strerror}.") from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -88,10 +88,13 @@ class LocalStack:
         return load_settings(CommonSettings, _env_file=None, **values)
 
     async def start(self) -> None:
-        """Emulators first, then the services; returns when all are ready. Raises FolderInUseError, ChildError."""
-        for folder in (self.logs, self.lake):
-            folder.mkdir(parents=True, exist_ok=True)
+        """Emulators first, then the services; returns when all are ready.
+
+        Raises FolderUnusableError, FolderInUseError, ChildError.
+        """
         self._folder_lock = lock_folder(self.data_dir)
+        for folder in (self.logs, self.lake):
+            folder.mkdir(exist_ok=True)
         bus = self._emulator("servicebus", "--data", str(self.data_dir / "bus"))
         emulators = [bus]
         salesforce = self._emulator("salesforce", "--data", str(self.data_dir / "salesforce"))

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from libs.cli.folder_lock import FolderInUseError, lock_folder
+from libs.cli.folder_lock import FolderInUseError, FolderUnusableError, lock_folder
 from libs.cli.processes import MAX_RESTARTS, Child, ChildError, Children
 
 ANNOUNCES = """
@@ -80,7 +80,7 @@ COMMAND = """
 import asyncio, os, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from libs.cli.folder_lock import FolderInUseError, lock_folder
+from libs.cli.folder_lock import FolderInUseError, FolderUnusableError, lock_folder
 from libs.cli.processes import Child, Children
 
 async def main():
@@ -117,3 +117,9 @@ def test_a_data_folder_serves_one_command_at_a_time(tmp_path: Path) -> None:
     with lock_folder(tmp_path), pytest.raises(FolderInUseError, match=f"process {os.getpid()}"):
         lock_folder(tmp_path)
     lock_folder(tmp_path).close()
+
+
+def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FolderUnusableError, match=r"file.* cannot be used: Not a directory"):
+        lock_folder(tmp_path / "file" / "data")

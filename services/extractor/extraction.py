@@ -44,8 +44,10 @@ class Extraction:
         if recorded:
             self._held, self._inherited = recorded[-1], True
             self._progress = Progress.from_details(self._held.details["progress"])
+        stage = await self._kit.state.get_stage(self._run.run_id, Stage.EXTRACT)
         try:
-            await self._fetch()
+            if stage is None or stage.parts_total is None:  # else every part is on record
+                await self._fetch()
         finally:
             if self._writer is not None:
                 self._writer.discard()
@@ -136,7 +138,6 @@ class Extraction:
     async def _close(self) -> None:
         state, progress = self._kit.state, self._progress
         await state.set_parts_total(self._run.run_id, self._index)
-        await self._release_held()
         await state.add_run_counts(self._run.run_id, rows_fetched=progress.events)
         await state.finish_stage(
             self._run.run_id,
@@ -151,5 +152,7 @@ class Extraction:
                 "anomaly_count": progress.anomaly_count,
             },
         )
+        # Last of all: once every part is announced the run may end, and a redelivery would then find nothing to do.
+        await self._release_held()
         if progress.anomaly_count:
             self._kit.log.warning("api_anomalies", count=progress.anomaly_count, first=progress.anomalies[0])

@@ -29,7 +29,7 @@ class Deps:
 
 
 async def handle(message: EventsExtracted, deps: Deps) -> Outcome:
-    """Validate the part unless it is recorded as validated; announce it; close the stage after the last one.
+    """Validate the part unless it is recorded as validated; close the stage with the last one; announce the part.
 
     A repeat writes the same files, records nothing new and announces nothing that is known to be announced.
     """
@@ -37,8 +37,9 @@ async def handle(message: EventsExtracted, deps: Deps) -> Outcome:
     part = await state.get_part(message.run_id, Stage.VALIDATE, message.part)
     if part is None:
         part = await _validate(message, deps)
-    await deps.kit.outbox.release_part(part)
+    # Before the announcement: once every part is announced the run may end, and a redelivery is then dropped.
     await _finish_if_complete(message.run_id, deps.kit)
+    await deps.kit.outbox.release_part(part)
     return Done()
 
 

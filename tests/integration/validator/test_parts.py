@@ -97,6 +97,14 @@ async def test_what_was_committed_and_not_published_is_published_by_the_redelive
 
     await validator.handle(message)
     assert len(validator.announced()) == 1
+
+
+async def test_the_stage_is_over_before_its_last_part_is_announced(validator: Validator, record: Record) -> None:
+    """Once it is, the run may end before this message is settled, and a redelivery would be dropped."""
+    await validator.parts_are(1)
+    validator.publisher.failures = 1
+    with pytest.raises(ConnectionError):
+        await validator.handle(await validator.extracted(0, page(record())))
     stage = await validator.kit.state.get_stage(RUN_ID, Stage.VALIDATE)
     assert stage is not None
     assert stage.status is StageStatus.SUCCESS

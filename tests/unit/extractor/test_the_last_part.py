@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from libs.common.settings import load_settings
-from libs.common.state import Stage
+from libs.common.state import Stage, StageStatus
 from libs.common.week import Week
 from services.extractor.extraction import Extraction
 from services.extractor.pages import Page, read_page
@@ -79,3 +79,27 @@ async def test_an_extraction_that_broke_off_ends_with_the_same_parts(tmp_path: P
 async def test_when_events_vanish_after_the_last_part_was_announced_an_empty_part_is_the_last(tmp_path: Path) -> None:
     rows, announced, total = await parts_and_total(tmp_path, Shop(12, dies_at=4), Shop(4))
     assert (rows, announced, total) == ([4, 0], [0, 1], 2)
+
+
+@pytest.mark.parametrize("events", [0, 3, 8, 9])
+async def test_a_redelivery_of_a_finished_extraction_adds_no_part(tmp_path: Path, events: int) -> None:
+    publisher = RecordingPublisher()
+    async with open_kit(tmp_path, publisher) as kit:
+        run = await open_run(kit)
+        await kit.state.start_stage(run.run_id, Stage.EXTRACT, kit.clock.now())
+        await Extraction(run, kit, SETTINGS, Shop(events)).finish()
+        before = await kit.state.parts(run.run_id, Stage.EXTRACT)
+        await Extraction(run, kit, SETTINGS, Shop(events)).finish()
+        assert await kit.state.parts(run.run_id, Stage.EXTRACT) == before
+
+
+async def test_when_the_last_part_is_announced_nothing_of_the_stage_is_left_to_do(tmp_path: Path) -> None:
+    publisher = RecordingPublisher(failures=1)
+    async with open_kit(tmp_path, publisher) as kit:
+        run = await open_run(kit)
+        await kit.state.start_stage(run.run_id, Stage.EXTRACT, kit.clock.now())
+        with pytest.raises(ConnectionError):
+            await Extraction(run, kit, SETTINGS, Shop(3)).finish()
+        stage = await kit.state.get_stage(run.run_id, Stage.EXTRACT)
+    assert stage is not None
+    assert (stage.status, stage.row_count, stage.parts_total) == (StageStatus.SUCCESS, 3, 1)

@@ -1,10 +1,12 @@
 """Places where a test makes the process fail, chosen by the setting `FAILPOINT`; off, and next to free, without it.
 
-    FAILPOINT = POINT [@key=value[,key=value…]] :ACTION [;once=FILE] [further ones after a blank]
+    FAILPOINT = POINT [@key=value[,key=value…]] :ACTION [;once=FILE] [;until=FILE] [further ones after a blank]
 
-`POINT` is one of `POINTS`. Conditions compare what the place tells (`part`, `stage`, `kind`) and `service`, the name of
-the process, because all services of a demo share one environment. Actions: `kill` (SIGKILL, no clean-up), `raise` (an
-unclassified exception), `hang` (until cancelled). A point fires once in a process; with `once=FILE`, once for all
+`POINT` is one of `POINTS`. Conditions compare what the place tells (`part`, `stage`, `kind`), the ids that the log has
+of the message in hand (`run_id`, `correlation_id`,
+`message_id`), and `service`, the name of the process, because all services of a
+demo share one environment. Actions: `kill` (SIGKILL, no clean-up), `raise` (an unclassified exception), `hang` (until
+cancelled, or until the file of `until` is there). A point fires once in a process; with `once=FILE`, once for all
 processes and restarts that share the file, whoever creates it first.
 
     FAILPOINT='after_commit@service=loader,part=3:kill;once=/tmp/fired'
@@ -18,6 +20,8 @@ import re
 import signal
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import structlog
 
 from libs.common.errors import SettingsError
 
@@ -34,7 +38,12 @@ POINTS = (
 )
 ACTIONS = ("kill", "raise", "hang")
 
-_GRAMMAR = re.compile(r"(?P<point>\w+)(?:@(?P<conditions>[\w=,.\-]+))?:(?P<action>\w+)(?:;once=(?P<once>\S+))?")
+POLL_SEC = 0.05
+"""How often `hang` looks for the file that ends it."""
+
+_GRAMMAR = re.compile(
+    r"(?P<point>\w+)(?:@(?P<conditions>[\w=,.\-/]+))?:(?P<action>\w+)(?:;once=(?P<once>[^\s;]+))?(?:;until=(?P<until>[^\s;]+))?"
+)
 
 
 class FailpointError(Exception):
@@ -47,6 +56,7 @@ class _Failpoint:
     conditions: dict[str, str]
     action: str
     once: Path | None
+    until: Path | None
     fired: bool = field(default=False)
 
     def matches(self, point: str, facts: dict[str, object]) -> bool:
@@ -83,8 +93,9 @@ async def failpoint(point: str, **facts: object) -> None:
     """Fail here if the process is told to."""
     if not _armed:
         return
+    known = {**structlog.contextvars.get_contextvars(), "service": _service, **facts}
     for armed in _armed:
-        if armed.matches(point, {"service": _service, **facts}) and armed.claim():
+        if armed.matches(point, known) and armed.claim():
             await _fire(armed)
 
 
@@ -93,17 +104,26 @@ async def _fire(armed: _Failpoint) -> None:
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         case "hang":
-            await asyncio.Event().wait()
+            await _hang(armed.until)
         case _:
             raise FailpointError(f"Failpoint {armed.point} was reached.")
+
+
+async def _hang(until: Path | None) -> None:
+    if until is None:
+        await asyncio.Event().wait()
+    else:
+        while not until.exists():  # noqa: ASYNC110, ASYNC240 - another process makes the file; a stat blocks nobody
+            await asyncio.sleep(POLL_SEC)
 
 
 def _parse(text: str) -> _Failpoint:
     found = _GRAMMAR.fullmatch(text)
     if found is None or found["point"] not in POINTS or found["action"] not in ACTIONS:
         raise SettingsError(
-            f"FAILPOINT {text!r} is not POINT[@key=value]:ACTION[;once=FILE] with a point of {', '.join(POINTS)} "
-            f"and an action of {', '.join(ACTIONS)}."
+            f"FAILPOINT {text!r} is not POINT[@key=value]:ACTION[;once=FILE][;until=FILE] "
+            f"with a point of {', '.join(POINTS)} and an action of {', '.join(ACTIONS)}."
         )
     conditions = dict(pair.split("=", 1) for pair in (found["conditions"] or "").split(",") if "=" in pair)
-    return _Failpoint(found["point"], conditions, found["action"], Path(found["once"]) if found["once"] else None)
+    once, until = (Path(found[name]) if found[name] else None for name in ("once", "until"))
+    return _Failpoint(found["point"], conditions, found["action"], once, until)

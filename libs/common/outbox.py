@@ -21,16 +21,16 @@ class Outbox:
 
     async def release_part(self, part: PartRow) -> None:
         """Publish what the part's row says, unless it is marked published; then mark it."""
-        await failpoint("after_commit", stage=part.stage, part=part.part)
         if part.outgoing is not None and not part.published:
+            await failpoint("after_commit", stage=part.stage, part=part.part)
             await self._publisher.publish(Outgoing.from_json(part.outgoing))
             await failpoint("after_publish", stage=part.stage, part=part.part)
             await self._state.mark_part_published(part.run_id, part.stage, part.part)
 
     async def release_stage(self, stage: StageRow) -> None:
         """Publish what the stage's row says, unless it is marked published; then mark it."""
-        await failpoint("after_commit", stage=stage.stage)
         if stage.outgoing is not None and not stage.published:
+            await failpoint("after_commit", stage=stage.stage)
             await self._publisher.publish(Outgoing.from_json(stage.outgoing))
             await failpoint("after_publish", stage=stage.stage)
             await self._state.mark_stage_published(stage.run_id, stage.stage)

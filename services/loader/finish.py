@@ -35,7 +35,7 @@ async def finish(message: EventsValidated, groups: list[Group], kit: Kit, stagin
         rows_valid=manifest.rows_valid,
         rows_rejected=manifest.rows_rejected,
     )
-    await failpoint("after_work", stage=Stage.LOAD)
+    await failpoint("after_work", stage=Stage.LOAD, kind="manifest")
     return await kit.state.finish_stage(
         message.run_id,
         Stage.LOAD,

@@ -41,6 +41,7 @@ async def handle(message: GatePassed, tools: Tools) -> Outcome:
         rejected_count=report.rows_failed,
         details=report.details,
     )
+    await failpoint("after_commit", stage=Stage.SALESFORCE_SYNC)
     return Done(report.details["warning"] or "every row is in Salesforce")
 
 

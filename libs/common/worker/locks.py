@@ -76,7 +76,7 @@ class LockKeeper:
 
     async def _renew(self, lock: HeldLock) -> None:
         try:
-            await failpoint("renew_lock")
+            await failpoint("renew_lock", correlation_id=lock.delivery.properties.get("correlation_id"))
             await lock.delivery.renew()
         except (LockLostError, FailpointError):
             self._lose(lock)

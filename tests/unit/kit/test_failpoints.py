@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from libs.common import failpoints
 from libs.common.errors import SettingsError
@@ -69,6 +70,27 @@ async def test_a_hang_ends_with_a_cancellation() -> None:
     hanging.cancel()
     with pytest.raises(asyncio.CancelledError):
         await hanging
+
+
+async def test_a_hang_ends_when_its_file_is_there(tmp_path: Path) -> None:
+    failpoints.configure(f"before_settle:hang;once={tmp_path / 'reached'};until={tmp_path / 'go'}")
+    hanging = asyncio.create_task(failpoint("before_settle"))
+    await asyncio.sleep(0)
+    assert (tmp_path / "reached").exists()
+    assert not hanging.done()
+    (tmp_path / "go").touch()
+    await asyncio.wait_for(hanging, 10)
+
+
+async def test_conditions_choose_the_message_in_hand_by_what_the_log_knows_of_it() -> None:
+    failpoints.configure("after_work@message_id=run-1/events.extracted/00002:raise")
+    with structlog.contextvars.bound_contextvars(message_id="run-1/events.extracted/00001"):
+        await failpoint("after_work")
+    with (
+        structlog.contextvars.bound_contextvars(message_id="run-1/events.extracted/00002"),
+        pytest.raises(FailpointError),
+    ):
+        await failpoint("after_work")
 
 
 def test_a_kill_is_a_sigkill() -> None:

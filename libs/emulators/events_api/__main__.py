@@ -13,6 +13,7 @@ from aiohttp import web
 
 from libs.emulators.events_api import options, truth
 from libs.emulators.events_api.files import open_source
+from libs.emulators.events_api.page_cache import PageCache
 from libs.emulators.events_api.server import EventsApi
 from libs.emulators.events_api.source import FileError, GeneratedSource, Source
 
@@ -51,9 +52,9 @@ async def _serve(given: options.Options, source: Source) -> None:
     stop = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
-    runner = web.AppRunner(
-        EventsApi(source, given.server).application(), access_log=None, shutdown_timeout=STOP_WITHIN_SEC
-    )
+    cache = None if given.cache is None else PageCache(given.cache, (given.generator, given.server.shape))
+    api = EventsApi(source, given.server, cache=cache)
+    runner = web.AppRunner(api.application(), access_log=None, shutdown_timeout=STOP_WITHIN_SEC)
     await runner.setup()
     try:
         try:

@@ -29,13 +29,18 @@ _FAULT_HELP: dict[FaultKind, str] = {
 
 @dataclass(frozen=True)
 class Options:
-    """Everything one server is started with; ``file`` None means a generated week."""
+    """Everything one server is started with; ``file`` None means a generated week, ``cache`` a folder for its pages."""
 
     host: str
     port: int
     file: Path | None
+    cache: Path | None
     generator: GeneratorOptions
     server: ServerOptions
+
+    def __post_init__(self) -> None:
+        if self.file is not None and self.cache is not None:
+            raise ValueError("--cache is for generated weeks: a file may change under it")
 
 
 def parse(argv: Sequence[str]) -> Options:
@@ -51,7 +56,9 @@ def parse(argv: Sequence[str]) -> Options:
     _add_faults(parser)
     given = parser.parse_args(argv)
     try:
-        return Options(given.host, given.port, given.file, generator_options(given), _server_options(given))
+        return Options(
+            given.host, given.port, given.file, given.cache, generator_options(given), _server_options(given)
+        )
     except ValueError as error:
         parser.error(str(error))
 
@@ -85,6 +92,9 @@ def _add_listening(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, required=True, metavar="P", help="0 takes a free port")
     parser.add_argument("--host", default="127.0.0.1", metavar="H", help="(%(default)s)")
     parser.add_argument("--file", type=Path, metavar="F", help="serve this CSV, JSON Lines or Parquet file instead")
+    parser.add_argument(
+        "--cache", type=Path, metavar="DIR", help="keep rendered pages here, to serve them again at the speed of a disk"
+    )
     parser.add_argument("--api-key", metavar="K", help="ask for this key (none is asked for without)")
     parser.add_argument("--auth-header", default="Authorization", metavar="NAME", help="(%(default)s)")
     parser.add_argument("--events-path", default="/events", metavar="PATH", help="(%(default)s)")

@@ -17,6 +17,7 @@ from aiohttp import web
 
 from libs.emulators.events_api import draws, pages
 from libs.emulators.events_api.faults import ERROR_STATUSES, FaultKind, FaultSettings
+from libs.emulators.events_api.page_cache import PageCache
 from libs.emulators.events_api.queries import PageRequest, RequestError, check_key, parse_page_request
 from libs.emulators.events_api.rate_limit import TokenBucket
 from libs.emulators.events_api.source import Source
@@ -52,11 +53,13 @@ class EventsApi:
         source: Source,
         options: ServerOptions,
         *,
+        cache: PageCache | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._source = source
         self._options = options
+        self._cache = cache
         self._now = now
         self._faults = options.faults
         self._attempts: Counter[tuple[Span, int]] = Counter()
@@ -154,12 +157,17 @@ class EventsApi:
         following = page.first + page.size
         more = following < total
         reported = self._faults.reported_total(total, page.number)
-        body = pages.render(
-            shape,
-            self._source.records(page.span, first, first + page.size),
-            total=reported,
-            next_cursor=pages.encode_cursor(page.span, following) if more else None,
-        )
+
+        def render() -> bytes:
+            return pages.render(
+                shape,
+                self._source.records(page.span, first, first + page.size),
+                total=reported,
+                next_cursor=pages.encode_cursor(page.span, following) if more else None,
+            )
+
+        name = f"{page.span.start}_{page.span.end}_{page.first}_{first}_{page.size}_{reported}.json"
+        body = render() if self._cache is None else self._cache.body(name, render)
         next_url = str(request.url.update_query(page=page.number + 1)) if more else None
         response = web.Response(
             body=body, content_type="application/json", headers=pages.headers(shape, total=reported, next_url=next_url)

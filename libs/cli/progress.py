@@ -62,7 +62,7 @@ class _Bars:
         self._progress.stop()
 
     def say(self, text: str) -> None:
-        self._progress.console.print(text, highlight=False)
+        self._progress.console.print(text)
 
     def show(self, snapshot: Snapshot) -> None:
         for stage, row in snapshot.stages.items():

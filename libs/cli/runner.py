@@ -9,8 +9,8 @@ import sys
 
 import msgspec
 import typer
-from rich.console import Console
 
+from libs.cli.consoles import errors, output
 from libs.cli.local_run import LocalRun
 from libs.cli.progress import ProgressView
 from libs.cli.result import RunResult
@@ -35,8 +35,8 @@ def finish(result: RunResult, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
     else:
-        print_summary(result, Console())
-    print_error(result, Console(stderr=True))
+        print_summary(result, output())
+    print_error(result, errors())
     if not result.succeeded:
         raise typer.Exit(1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from libs.cli.progress import TITLES
@@ -37,7 +38,7 @@ def print_summary(result: RunResult, console: Console) -> None:
         )
     for kind, files in result.files.items():
         for path in files[:_FILES_SHOWN]:
-            console.print(f"{kind}: {path}", soft_wrap=True, highlight=False)
+            console.print(f"{kind}: {escape(path)}", soft_wrap=True)
         if len(files) > _FILES_SHOWN:
             console.print(f"{kind}: and {len(files) - _FILES_SHOWN} more")
     if result.checkpoint.next_week_start:
@@ -47,12 +48,14 @@ def print_summary(result: RunResult, console: Console) -> None:
 def print_error(result: RunResult, console: Console) -> None:
     """Why it failed and what to do, on the console of errors."""
     if result.error is not None:
-        console.print(f"[bold red]{result.error.code}[/]: {result.error.message}", soft_wrap=True, highlight=False)
-        console.print(f"Next: {result.error.next_step}", soft_wrap=True, highlight=False)
+        console.print(f"[bold red]{result.error.code}[/]: {escape(result.error.message)}", soft_wrap=True)
+        console.print(f"Next: {escape(result.error.next_step)}", soft_wrap=True)
 
 
 def _stages(result: RunResult) -> Table:
-    table = Table("stage", "status", "rows", "seconds", box=None, pad_edge=False)
+    table = Table("stage", "status", box=None, pad_edge=False)
+    table.add_column("rows", justify="right")
+    table.add_column("seconds", justify="right")
     for stage, title in TITLES.items():
         row = result.stages.get(stage.value)
         if row is not None:
@@ -61,7 +64,9 @@ def _stages(result: RunResult) -> Table:
 
 
 def _checks(result: RunResult) -> Table:
-    table = Table("check", "severity", "", "value", "threshold", box=None, pad_edge=False)
+    table = Table("check", "severity", "", box=None, pad_edge=False)
+    table.add_column("value", justify="right")
+    table.add_column("threshold", justify="right")
     for check in result.checks:
         mark = "[green]passed[/]" if check["passed"] else "[red]failed[/]"
         table.add_row(
@@ -75,4 +80,4 @@ def _count(value: int | None) -> str:
 
 
 def _plain(value: object) -> str:
-    return "" if value is None else str(value)
+    return f"{value:,.12g}" if isinstance(value, int | float) else ""

@@ -10,10 +10,11 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from libs.cli import options
+from libs.cli.consoles import output
 from libs.cli.consumers import CONSUMERS
 from libs.cli.reading import reading_state
 from libs.common.bus.deadletters import DeadLetteredMessage, DeadLetters
@@ -38,10 +39,13 @@ def dlq_list(service: AnyService = None, as_json: options.AsJson = False) -> Non
         rows = [_row(name, letter) for name, letter in letters]
         sys.stdout.write(msgspec.json.encode(rows).decode() + "\n")
         return
-    table = Table("service", "sequence", "message id", "reason", "description", box=None, pad_edge=False)
+    table = Table("service", "sequence", box=None, pad_edge=False)
+    table.add_column("message id", overflow="fold")
+    table.add_column("reason", no_wrap=True)
+    table.add_column("description")
     for name, letter in letters:
-        table.add_row(name, str(letter.sequence), letter.message_id, letter.reason, letter.description)
-    Console().print(table if letters else f"no dead letters: {', '.join(services)}")
+        table.add_row(name, str(letter.sequence), letter.message_id, escape(letter.reason), escape(letter.description))
+    output().print(table if letters else f"no dead letters: {', '.join(services)}")
 
 
 @dlq.command("show")

@@ -9,9 +9,9 @@ from datetime import date
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from libs.cli import options
+from libs.cli.consoles import errors
 from libs.cli.local_run import DATA_DIR, LocalRun, local_state
 from libs.cli.progress import ProgressView, progress_view
 from libs.cli.publishing import week_request
@@ -95,4 +95,4 @@ async def _refuse(stack: LocalStack, week: Week, run_options: RunOptions, error:
 
 
 def _view() -> ProgressView:
-    return progress_view(Console(stderr=True))
+    return progress_view(errors())

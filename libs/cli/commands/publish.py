@@ -8,9 +8,9 @@ from datetime import date
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from libs.cli import options
+from libs.cli.consoles import errors
 from libs.cli.progress import progress_view
 from libs.cli.publishing import publish as publish_requests
 from libs.cli.publishing import week_request
@@ -74,7 +74,7 @@ async def _publish(
 
 
 async def _wait(state: State, settings: CommonSettings, request: WeekRequested) -> RunResult:
-    with progress_view(Console(stderr=True)) as view:
+    with progress_view(errors()) as view:
         last = await follow(state, request.run_id, view.show)
     if last.run is None:
         raise AssertionError("a run that is over is recorded")

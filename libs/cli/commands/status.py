@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from libs.cli import options
+from libs.cli.consoles import output
 from libs.cli.reading import reading_state
 from libs.common.clock import SystemClock
 from libs.common.settings import CommonSettings, load_settings
@@ -36,7 +37,7 @@ def status(as_json: options.AsJson = False) -> None:
             }
         )
         return
-    console = Console()
+    console = output()
     if checkpoint is None:
         console.print("No week has succeeded yet.")
     else:
@@ -44,7 +45,10 @@ def status(as_json: options.AsJson = False) -> None:
         console.print(f"next week {checkpoint.next_week}, last successful {checkpoint.last_week}{mark}")
     console.print(_runs_table(runs))
     for stage in stages:
-        console.print(f"  {stage.stage}: {stage.status} {stage.row_count if stage.row_count is not None else ''}")
+        rows = "" if stage.row_count is None else f"{stage.row_count:,} rows"
+        console.print(f"  {stage.stage:<16}{stage.status:<10}{rows}")
+    if runs and (failure := runs[0].error or next((stage.failure for stage in stages if stage.failure), None)):
+        console.print(f"{failure.code}: {escape(failure.message)}\nNext: {escape(failure.next_step)}", soft_wrap=True)
 
 
 def runs(
@@ -61,7 +65,7 @@ def runs(
     if as_json:
         _print_json([_run(run) for run in found])
     else:
-        Console().print(_runs_table(found))
+        output().print(_runs_table(found))
 
 
 async def _read(
@@ -74,7 +78,13 @@ async def _read(
 
 
 def _runs_table(found: list[Run]) -> Table:
-    table = Table("run", "week", "status", "fetched", "valid", "rejected", "started", "error", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for title in ("run", "week", "status"):
+        table.add_column(title, no_wrap=True)
+    for title in ("fetched", "valid", "rejected"):
+        table.add_column(title, justify="right")
+    table.add_column("started")
+    table.add_column("error", overflow="fold")
     for run in found:
         figures = (run.rows_fetched, run.rows_output, run.rows_rejected)
         table.add_row(

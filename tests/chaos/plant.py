@@ -31,6 +31,8 @@ RUN_ID = "20260105-chaos"
 PIPELINE = "chaos"
 LOCK_SEC = 5.0
 """The shortest that Service Bus allows."""
+BUSY_TIMEOUT_SEC = 0.2
+"""How long a service's statement waits for the database's lock, before its call is tried again."""
 PATIENCE_SEC = 90.0
 """For a condition in other processes, on a machine that others use too."""
 EMULATORS = ("servicebus", "salesforce", "events_api")
@@ -79,8 +81,8 @@ class Sabotage:
 class Plant:
     """Started once for the tests of a module; `reset` makes it as good as new, but for the processes.
 
-    The broker recognises no duplicates, so that every repeat reaches the services. When a process dies all locks run
-    out at once, as they would after LOCK_SEC: nobody needs to wait for that.
+    The broker recognises no duplicates, so that every repeat reaches the services. When a service is killed all locks
+    run out at once, as they would after LOCK_SEC: nobody needs to wait for that.
     """
 
     folder: Path
@@ -108,7 +110,7 @@ class Plant:
         return self.folder / "reached" / sabotage.file_name
 
     def released(self, sabotage: Sabotage) -> Path:
-        """The file that ends a `hang`."""
+        """The file whose making ends a `hang`."""
         return self.folder / "released" / sabotage.file_name
 
     async def start(self) -> None:
@@ -126,7 +128,7 @@ class Plant:
         environment = {
             **_bare(),
             **_SETTINGS,
-            "STATE_URL": f"sqlite:///{self.database}",
+            "STATE_URL": f"sqlite:///{self.database}?timeout={BUSY_TIMEOUT_SEC}",
             "LAKE_URL": self.lake.as_uri(),
             "SERVICEBUS_CONNECTION_STRING": bus.ready["connection_string"],
             "API_BASE_URL": api.ready["base_url"],
@@ -201,6 +203,10 @@ class Plant:
     async def reaches(self, sabotage: Sabotage) -> None:
         await self.until(self.reached(sabotage).exists)
 
+    def release(self, sabotage: Sabotage) -> None:
+        """Let go of whoever hangs there."""
+        self.released(sabotage).touch()
+
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for it, PATIENCE_SEC at most; fails at once when the supervisor gives up."""
         async with asyncio.timeout(PATIENCE_SEC):
@@ -249,7 +255,7 @@ class Plant:
 
     def _died(self, text: str) -> None:
         self.deaths.append(text)
-        if not text.startswith(EMULATORS):
+        if "SIGKILL" in text and not text.startswith(EMULATORS):
             expiring = asyncio.ensure_future(asyncio.to_thread(self.broker, "faults/expire-locks"))
             self._expiring.add(expiring)
             expiring.add_done_callback(self._expiring.discard)

@@ -14,7 +14,7 @@ WRITES = "state_writes"
 """Execution option of an engine: its transactions will write."""
 
 BUSY_TIMEOUT_SEC = 20.0
-"""How long a writer waits for the others; each holds the file for milliseconds."""
+"""How long a writer waits for the others, unless the URL has a `timeout`; each holds the file for milliseconds."""
 
 
 def sqlite_engine(url: URL, *, connections: int) -> Engine:
@@ -27,11 +27,11 @@ def sqlite_engine(url: URL, *, connections: int) -> Engine:
         raise StateUrlError(f"{url} names no file, and the services must share one.")
     Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
-        url,
+        url if "timeout" in url.query else url.update_query_dict({"timeout": str(BUSY_TIMEOUT_SEC)}),
         pool_size=connections,
         max_overflow=0,
         hide_parameters=True,
-        connect_args={"timeout": BUSY_TIMEOUT_SEC, "check_same_thread": False},
+        connect_args={"check_same_thread": False},
     )
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)

@@ -1,0 +1,99 @@
+"""The state database is out of reach, or SIGTERM comes, while each service is in the middle of its work."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sqlite3
+from contextlib import closing
+
+import pytest
+import pytest_asyncio
+
+from libs.cli.stack import SERVICES
+from tests.chaos.conftest import StartPlant
+from tests.chaos.outcome import Outcome, differences, outcome_of
+from tests.chaos.plant import BUSY_TIMEOUT_SEC, Plant, Sabotage
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+
+HANGS = {
+    case: [Sabotage(case=case, service=service, point="after_work", action="hang") for service in SERVICES]
+    for case in ("locked", "gone", "handed_back", "finished")
+}
+AWAY_SEC = 5 * BUSY_TIMEOUT_SEC
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def plant(start_plant: StartPlant) -> Plant:
+    return await start_plant(sabotage=[hang for hangs in HANGS.values() for hang in hangs])
+
+
+async def test_a_database_that_is_locked_when_a_service_commits_is_waited_for(
+    fresh: Plant, undisturbed: Outcome
+) -> None:
+    await fresh.request("locked")
+    for hang in HANGS["locked"]:
+        await fresh.reaches(hang)
+        with closing(sqlite3.connect(fresh.database, isolation_level=None, timeout=30)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            fresh.release(hang)
+            await asyncio.sleep(AWAY_SEC)
+    await fresh.finished()
+    assert fresh.deaths == []
+    assert differences(outcome_of(fresh), undisturbed) == {}
+
+
+async def test_a_database_that_is_gone_when_a_service_commits_is_waited_for(fresh: Plant, undisturbed: Outcome) -> None:
+    away = fresh.folder / "away"
+    away.mkdir()
+    await fresh.request("gone")
+    for hang in HANGS["gone"]:
+        await fresh.reaches(hang)
+        files = list(fresh.folder.glob("state.db*"))
+        for file in files:
+            file.rename(away / file.name)
+        fresh.database.mkdir()  # in the way of whoever would make a new one
+        fresh.release(hang)
+        await asyncio.sleep(AWAY_SEC)
+        fresh.database.rmdir()
+        for file in files:
+            (away / file.name).rename(file)
+    await fresh.finished()
+    assert fresh.deaths == []
+    assert differences(outcome_of(fresh), undisturbed) == {}
+
+
+async def test_work_that_outlasts_a_stop_is_handed_back_and_done_after_the_restart(
+    fresh: Plant, undisturbed: Outcome
+) -> None:
+    await fresh.request("handed_back")
+    for hang in HANGS["handed_back"]:
+        await fresh.reaches(hang)
+        await fresh.restart(hang.service, signal.SIGTERM)
+    await fresh.finished()
+    for service in SERVICES:
+        lines = [line for line in fresh.log_lines(service, "message") if line["correlation_id"] == "handed_back"]
+        assert {line["action"] for line in lines} == {"handed_back", "done"}
+    assert all("exit status 0" in death for death in fresh.deaths)
+    assert differences(outcome_of(fresh), undisturbed) == {}
+
+
+async def test_work_that_ends_within_the_grace_period_is_done_before_the_stop(
+    fresh: Plant, undisturbed: Outcome
+) -> None:
+    await fresh.request("finished")
+    for hang in HANGS["finished"]:
+        await fresh.reaches(hang)
+        stopped = fresh.children[hang.service].process
+        before = len(fresh.log_lines(hang.service, "finishing"))
+        assert stopped is not None
+        stopped.send_signal(signal.SIGTERM)
+        await fresh.until(lambda hang=hang, before=before: len(fresh.log_lines(hang.service, "finishing")) > before)
+        fresh.release(hang)
+        assert await stopped.wait() == 0
+    await fresh.finished()
+    for service in SERVICES:
+        lines = [line for line in fresh.log_lines(service, "message") if line["correlation_id"] == "finished"]
+        assert {line["action"] for line in lines} == {"done"}
+    assert differences(outcome_of(fresh), undisturbed) == {}

@@ -253,6 +253,10 @@ class Plant:
         lines = [json.loads(line) for text in texts for line in text.splitlines() if line.startswith("{")]
         return [line for line in lines if line["event"] == event]
 
+    def actions(self, service: str, case: str) -> set[str]:
+        """What became of the case's messages in a service."""
+        return {line["action"] for line in self.log_lines(service, "message") if line["correlation_id"] == case}
+
     def _died(self, text: str) -> None:
         self.deaths.append(text)
         if "SIGKILL" in text and not text.startswith(EMULATORS):

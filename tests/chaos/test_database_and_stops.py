@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 
 import pytest
@@ -73,8 +74,7 @@ async def test_work_that_outlasts_a_stop_is_handed_back_and_done_after_the_resta
         await fresh.restart(hang.service, signal.SIGTERM)
     await fresh.finished()
     for service in SERVICES:
-        lines = [line for line in fresh.log_lines(service, "message") if line["correlation_id"] == "handed_back"]
-        assert {line["action"] for line in lines} == {"handed_back", "done"}
+        assert fresh.actions(service, "handed_back") == {"handed_back", "done"}
     assert all("exit status 0" in death for death in fresh.deaths)
     assert differences(outcome_of(fresh), undisturbed) == {}
 
@@ -86,14 +86,19 @@ async def test_work_that_ends_within_the_grace_period_is_done_before_the_stop(
     for hang in HANGS["finished"]:
         await fresh.reaches(hang)
         stopped = fresh.children[hang.service].process
-        before = len(fresh.log_lines(hang.service, "finishing"))
+        stopping = expects_line(fresh, hang.service, "finishing")
         assert stopped is not None
         stopped.send_signal(signal.SIGTERM)
-        await fresh.until(lambda hang=hang, before=before: len(fresh.log_lines(hang.service, "finishing")) > before)
+        await fresh.until(stopping)
         fresh.release(hang)
         assert await stopped.wait() == 0
     await fresh.finished()
     for service in SERVICES:
-        lines = [line for line in fresh.log_lines(service, "message") if line["correlation_id"] == "finished"]
-        assert {line["action"] for line in lines} == {"done"}
+        assert fresh.actions(service, "finished") == {"done"}
     assert differences(outcome_of(fresh), undisturbed) == {}
+
+
+def expects_line(plant: Plant, service: str, event: str) -> Callable[[], bool]:
+    """Whether the service has logged the event once more than now."""
+    before = len(plant.log_lines(service, event))
+    return lambda: len(plant.log_lines(service, event)) > before

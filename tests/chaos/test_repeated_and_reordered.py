@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from functools import partial
 
 import msgspec
 import pytest
@@ -96,7 +97,7 @@ async def test_parts_that_come_in_another_order_make_the_same_files(fresh: Plant
     await fresh.request("reordered")
     for late, stage in zip(FIRST_IS_LATE, ("VALIDATE", "LOAD"), strict=True):
         await fresh.reaches(late)
-        await fresh.until(lambda stage=stage: parts_of(fresh, stage) == {1, 2})
+        await fresh.until(partial(has_parts, fresh, stage, {1, 2}))
         fresh.release(late)
     await fresh.finished()
     assert differences(outcome_of(fresh), undisturbed) == {}
@@ -112,6 +113,7 @@ def again(plant: Plant) -> list[Outgoing]:
     return [msgspec.structs.replace(message, message_id=uuid.uuid4().hex) for message in reversed(messages)]
 
 
-def parts_of(plant: Plant, stage: str) -> set[int]:
+def has_parts(plant: Plant, stage: str, parts: set[int]) -> bool:
+    """Whether exactly these are on record."""
     rows = plant.rows("SELECT part_index FROM pipeline_part WHERE stage_name = ?", stage)
-    return {row["part_index"] for row in rows}
+    return {row["part_index"] for row in rows} == parts

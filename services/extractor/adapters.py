@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from libs.common.events.schema import RAW_SCHEMA
 from services.extractor.pages import Page
 
-ROW_GROUP_BYTES = 8 * 1024 * 1024
+ROW_GROUP_BYTES = 2 * 1024 * 1024
 
 
 class RawPartWriter:
@@ -31,7 +31,9 @@ class RawPartWriter:
         self.last_page: int | None = None
         self._rows: list[tuple[int, datetime, bytes]] = []
         self._rows_bytes = 0
-        self._writer = pq.ParquetWriter(path, RAW_SCHEMA, compression="zstd", compression_level=1)
+        self._writer = pq.ParquetWriter(
+            path, RAW_SCHEMA, compression="zstd", compression_level=1, use_dictionary=False, write_statistics=False
+        )
 
     async def add(self, page: Page, fetched_at: datetime) -> None:
         """Append a page; disk work happens in a thread."""

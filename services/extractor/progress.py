@@ -51,7 +51,8 @@ def after(progress: Progress, page: Page, *, numbered: bool) -> Progress:
     Raises ApiResponseError when the API serves the same page or cursor over and over.
     """
     events = progress.events + page.records
-    repeats = progress.repeats + 1 if page.records and page.digest == progress.last_digest else 0
+    digest = page.digest
+    repeats = progress.repeats + 1 if page.records and digest == progress.last_digest else 0
     if repeats + 1 >= MAX_REPEATS:
         raise ApiResponseError(
             f"The API served the same {page.records} records for {MAX_REPEATS} pages in a row, to page {page.number}: "
@@ -85,7 +86,7 @@ def after(progress: Progress, page: Page, *, numbered: bool) -> Progress:
         events=events,
         total=total,
         full_page=full_page,
-        last_digest=page.digest,
+        last_digest=digest,
         repeats=repeats,
         ended=ended,
         anomalies=(progress.anomalies + tuple(found))[:MAX_ANOMALIES],

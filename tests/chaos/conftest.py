@@ -18,9 +18,10 @@ async def start_plant(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator
     plants: list[Plant] = []
 
     async def start(**options: Any) -> Plant:
-        plants.append(Plant(tmp_path_factory.mktemp("plant"), **options))
-        await plants[-1].start()
-        return plants[-1]
+        plant = Plant(tmp_path_factory.mktemp("plant"), **options)
+        plants.append(plant)
+        await plant.start()
+        return plant
 
     yield start
     for plant in plants:
@@ -32,7 +33,10 @@ async def undisturbed(plant: Plant) -> Outcome:
     """The week as it is when nothing happens."""
     await plant.request("undisturbed")
     await plant.finished()
-    return outcome_of(plant)
+    outcome = outcome_of(plant)
+    assert [(run["status"], run["error_message"]) for run in outcome.run] == [("SUCCESS_WITH_REJECTS", None)]
+    assert len(outcome.records) > 100
+    return outcome
 
 
 @pytest_asyncio.fixture(loop_scope="module")

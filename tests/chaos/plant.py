@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import re
 import shutil
 import signal
 import sqlite3
-import sys
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -19,62 +16,27 @@ from pathlib import Path
 from typing import Any
 
 from libs.cli.processes import Child, Children, free_port
-from libs.cli.stack import DEMO_API_KEY, SERVICES, SF_CLIENT_ID, SF_CLIENT_SECRET
+from libs.cli.stack import DEMO_API_KEY, SERVICES
 from libs.common.bus.envelope import Outgoing
 from libs.common.bus.servicebus import Bus, connect
 from libs.common.messages import WeekRequested
 from libs.common.settings import CommonSettings, load_settings
 from libs.common.state import migrate
+from tests.chaos.sabotage import Sabotage
+from tests.chaos.surroundings import (
+    BUSY_TIMEOUT_SEC,
+    EVENTS,
+    PIPELINE,
+    RUN_ID,
+    SETTINGS,
+    bare_environment,
+    topology,
+)
 
-DEPLOYED = Path(__file__).parents[2] / "deploy" / "servicebus" / "topology.json"
-RUN_ID = "20260105-chaos"
-PIPELINE = "chaos"
-LOCK_SEC = 5.0
-"""The shortest that Service Bus allows."""
-BUSY_TIMEOUT_SEC = 0.2
-"""How long a service's statement waits for the database's lock, before its call is tried again."""
 PATIENCE_SEC = 90.0
 """For a condition in other processes, on a machine that others use too."""
 EMULATORS = ("servicebus", "salesforce", "events_api")
-PARTS = 3
-EVENTS = 2_400
 _TABLES = ("pipeline_checkpoint", "pipeline_run", "pipeline_stage", "pipeline_part")
-_SETTINGS = {
-    "PIPELINE_NAME": PIPELINE,
-    "API_KEY": DEMO_API_KEY,
-    "API_PAGE_SIZE": "400",
-    "PART_MAX_EVENTS": "800",
-    "LOAD_GROUP_EVENTS": "1700",
-    "RETRY_DELAYS_SEC": ",".join(["0.2"] * 8),
-    "STOP_GRACE_SEC": "1",
-    "VALIDATE_WORKERS": "2",
-    "SF_CLIENT_ID": SF_CLIENT_ID,
-    "SF_CLIENT_SECRET": SF_CLIENT_SECRET,
-    "SF_COLLECTIONS_BELOW": "0",
-    "SF_JOB_MAX_ROWS": "100",
-    "SF_CONCURRENT_JOBS": "1",
-    "SF_POLL_FIRST_SEC": "0.1",
-    "HEALTH_HOST": "127.0.0.1",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sabotage:
-    """A failpoint of one service: armed for the case that it names, and a file that tells when it was reached."""
-
-    case: str
-    service: str
-    point: str
-    action: str
-    conditions: str = ""
-
-    def __str__(self) -> str:
-        more = f",{self.conditions}" if self.conditions else ""
-        return f"{self.case} {self.service} {self.point}{more} {self.action}"
-
-    @property
-    def file_name(self) -> str:
-        return "-".join(re.findall(r"\w+", str(self)))
 
 
 @dataclass(slots=True)
@@ -89,9 +51,9 @@ class Plant:
     sabotage: Sequence[Sabotage] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     events: int = EVENTS
-    replicas: int = 1
     deaths: list[str] = field(default_factory=list)
     children: dict[str, Child] = field(default_factory=dict)
+    _environment: dict[str, str] = field(default_factory=dict)
     _supervisor: Children = field(init=False)
     _watching: asyncio.Task[None] = field(init=False)
     _bus: Bus = field(init=False)
@@ -117,7 +79,7 @@ class Plant:
         """Returns when everything is ready."""
         for name in ("logs", "lake", "reached", "released"):
             (self.folder / name).mkdir()
-        (self.folder / "topology.json").write_text(json.dumps(_topology()))
+        (self.folder / "topology.json").write_text(json.dumps(topology()))
         migrate(f"sqlite:///{self.database}")
         self._supervisor = Children(self._died)
         bus = self._emulator(
@@ -125,23 +87,31 @@ class Plant:
         )
         api = self._emulator("events_api", "--events", str(self.events), "--bad-pct", "2", "--api-key", DEMO_API_KEY)
         await self._supervisor.start(bus, api, self._emulator("salesforce"))
-        environment = {
-            **_bare(),
-            **_SETTINGS,
+        self._environment = {
+            **bare_environment(),
+            **SETTINGS,
             "STATE_URL": f"sqlite:///{self.database}?timeout={BUSY_TIMEOUT_SEC}",
             "LAKE_URL": self.lake.as_uri(),
             "SERVICEBUS_CONNECTION_STRING": bus.ready["connection_string"],
             "API_BASE_URL": api.ready["base_url"],
             "SF_LOGIN_URL": self.children["salesforce"].ready["login_url"],
-            "FAILPOINT": " ".join(self._failpoint(each) for each in self.sabotage),
+            "FAILPOINT": " ".join(each.failpoint(self.reached(each), self.released(each)) for each in self.sabotage),
             **self.settings,
         }
-        replicas = [(name, number) for name in SERVICES for number in range(self.replicas)]
-        await self._supervisor.start(*(self._service(name, number, environment) for name, number in replicas))
-        self._watching = asyncio.create_task(self._supervisor.watch(), name="supervisor")
         self._bus = connect(
             load_settings(CommonSettings, _env_file=None, servicebus_connection_string=bus.ready["connection_string"])
         )
+        self._watching = asyncio.create_task(asyncio.sleep(0), name="supervisor")
+        await self._start_services("")
+
+    async def add_replicas(self) -> None:
+        """Start a second process of every service."""
+        await self._start_services("-2")
+
+    async def _start_services(self, suffix: str) -> None:
+        await self._supervisor.start(*(self._service(name, f"{name}{suffix}") for name in SERVICES))
+        self._watching.cancel()
+        self._watching = asyncio.create_task(self._supervisor.watch(), name="supervisor")
 
     async def stop(self) -> None:
         """End all processes, without ado."""
@@ -163,12 +133,10 @@ class Plant:
         for child in self.children.values():
             child.restarts = 0
         await self.restart("salesforce", signal.SIGTERM)  # its org lives as long as its process
-        for child in self.children.values():
-            child.restarts = 0
         self.deaths.clear()
 
     async def restart(self, name: str, number: signal.Signals) -> None:
-        """End a process; returns when the supervisor has started it again and it is ready."""
+        """End a process; returns when the supervisor has started it again, an emulator when it is ready."""
         child = self.children[name]
         before = child.process
         assert before is not None
@@ -193,8 +161,8 @@ class Plant:
         await self._bus.publisher.publish(*messages)
 
     async def finished(self) -> None:
-        """The sync has ended, and no message is left anywhere."""
-        await self.until(lambda: self.stage("SALESFORCE_SYNC") == "SUCCESS")
+        """The sync has ended, or the run has failed, and no message is left anywhere."""
+        await self.until(self._is_over)
         await self.drained()
 
     async def drained(self) -> None:
@@ -214,11 +182,6 @@ class Plant:
                 if self._watching.done():
                     self._watching.result()
                 await asyncio.sleep(0.1)
-
-    def stage(self, name: str) -> str | None:
-        """The status of a stage, None before it began."""
-        found = self.rows("SELECT status FROM pipeline_stage WHERE stage_name = ?", name)
-        return found[0]["status"] if found else None
 
     def rows(self, query: str, *parameters: object) -> list[dict[str, Any]]:
         with closing(sqlite3.connect(self.database, timeout=30)) as connection:
@@ -248,14 +211,23 @@ class Plant:
         return [json.loads(line) for line in lines]
 
     def log_lines(self, service: str, event: str) -> list[dict[str, Any]]:
-        """Of all replicas and restarts of a service."""
-        texts = [path.read_text() for path in (self.folder / "logs").glob(f"{service}*.log")]
-        lines = [json.loads(line) for text in texts for line in text.splitlines() if line.startswith("{")]
-        return [line for line in lines if line["event"] == event]
+        """Of all replicas and restarts of a service; each knows its `replica`."""
+        return [
+            line | {"replica": path.stem}
+            for path in (self.folder / "logs").glob(f"{service}*.log")
+            for text in path.read_text().splitlines()
+            if text.startswith("{") and (line := json.loads(text))["event"] == event
+        ]
 
     def actions(self, service: str, case: str) -> set[str]:
         """What became of the case's messages in a service."""
         return {line["action"] for line in self.log_lines(service, "message") if line["correlation_id"] == case}
+
+    def _is_over(self) -> bool:
+        return bool(
+            self.rows("SELECT 1 FROM pipeline_stage WHERE stage_name = 'SALESFORCE_SYNC' AND status <> 'RUNNING'")
+            or self.rows("SELECT 1 FROM pipeline_run WHERE status IN ('FAILED', 'TIMED_OUT')")
+        )
 
     def _died(self, text: str) -> None:
         self.deaths.append(text)
@@ -264,53 +236,29 @@ class Plant:
             self._expiring.add(expiring)
             expiring.add_done_callback(self._expiring.discard)
 
-    def _failpoint(self, each: Sabotage) -> str:
-        conditions = f"service={each.service},correlation_id={each.case}" + (each.conditions and f",{each.conditions}")
-        return f"{each.point}@{conditions}:{each.action};once={self.reached(each)};until={self.released(each)}"
-
     def _emulator(self, name: str, *arguments: str) -> Child:
         self.children[name] = Child(
             name=name,
             module=f"libs.emulators.{name}",
             arguments=["--port", str(free_port()), *arguments],
             log_path=self.folder / "logs" / f"{name}.log",
-            env=_bare() | {"TMPDIR": str(self.folder)},
+            env=bare_environment() | {"TMPDIR": str(self.folder)},
             announces=True,
         )
         return self.children[name]
 
-    def _service(self, name: str, number: int, environment: dict[str, str]) -> Child:
-        port, full_name = free_port(), f"{name}-{number}"
-        own = {"HEALTH_PORT": str(port), "SCRATCH_DIR": str(self.folder / "scratch" / full_name)}
-        self.children[full_name if self.replicas > 1 else name] = child = Child(
-            name=full_name,
+    def _service(self, name: str, replica: str) -> Child:
+        port = free_port()
+        own = {"HEALTH_PORT": str(port), "SCRATCH_DIR": str(self.folder / "scratch" / replica)}
+        self.children[replica] = Child(
+            name=replica,
             module=f"services.{name}",
             arguments=[],
-            log_path=self.folder / "logs" / f"{full_name}.log",
-            env=environment | own,
+            log_path=self.folder / "logs" / f"{replica}.log",
+            env=self._environment | own,
             health_port=port,
         )
-        return child
-
-
-def _topology() -> dict[str, Any]:
-    """As deployed, but for locks short enough to run out and for duplicates, which the services must stand."""
-    entities: dict[str, Any] = json.loads(DEPLOYED.read_bytes())
-    for topic in entities["UserConfig"]["Namespaces"][0]["Topics"]:
-        topic["Properties"]["RequiresDuplicateDetection"] = False
-        for subscription in topic["Subscriptions"]:
-            subscription["Properties"]["LockDuration"] = f"PT{LOCK_SEC:g}S"
-    return entities
-
-
-def _bare() -> dict[str, str]:
-    kept = ("PATH", "HOME", "LANG", "PYTHONPATH")
-    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
-    return {name: os.environ[name] for name in kept if name in os.environ} | {
-        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONEXECUTABLE": sys.executable,
-    }
+        return self.children[replica]
 
 
 def _http(url: str, method: str) -> str:

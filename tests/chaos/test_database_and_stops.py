@@ -14,7 +14,9 @@ import pytest_asyncio
 from libs.cli.stack import SERVICES
 from tests.chaos.conftest import StartPlant
 from tests.chaos.outcome import Outcome, differences, outcome_of
-from tests.chaos.plant import BUSY_TIMEOUT_SEC, Plant, Sabotage
+from tests.chaos.plant import Plant
+from tests.chaos.sabotage import Sabotage
+from tests.chaos.surroundings import BUSY_TIMEOUT_SEC
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 

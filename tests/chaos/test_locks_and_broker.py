@@ -10,7 +10,8 @@ import pytest_asyncio
 from libs.cli.stack import SERVICES
 from tests.chaos.conftest import StartPlant
 from tests.chaos.outcome import Outcome, differences, outcome_of
-from tests.chaos.plant import Plant, Sabotage
+from tests.chaos.plant import Plant
+from tests.chaos.sabotage import Sabotage
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 

@@ -13,7 +13,9 @@ from libs.cli.stack import SERVICES
 from libs.common.bus.envelope import Outgoing
 from tests.chaos.conftest import StartPlant
 from tests.chaos.outcome import Outcome, differences, outcome_of
-from tests.chaos.plant import RUN_ID, Plant, Sabotage
+from tests.chaos.plant import Plant
+from tests.chaos.sabotage import Sabotage
+from tests.chaos.surroundings import RUN_ID
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 

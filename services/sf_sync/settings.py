@@ -18,6 +18,9 @@ class SfSyncSettings(ServiceSettings):
     sf_login_url: str | None = Field(
         None, description="Where to log in: https:// and the org's My Domain; http:// only on this machine (emulator)."
     )
+    sf_allow_plain_http: bool = Field(
+        False, description="Accept http:// from other machines too: for an emulator in a private network, never an org."
+    )
     sf_domain: str = Field(
         "login", description="Without SF_LOGIN_URL: https://<this>.salesforce.com; `login`, `test` or a My Domain."
     )
@@ -80,8 +83,9 @@ class SfSyncSettings(ServiceSettings):
     @model_validator(mode="after")
     def _check(self) -> Self:
         parts = urlsplit(self.login_url)
-        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
-            raise ValueError("SF_LOGIN_URL must begin with https:// (http:// only for this machine)")
+        plain = parts.scheme == "http" and (parts.hostname in _LOOPBACK or self.sf_allow_plain_http)
+        if parts.scheme != "https" and not plain:
+            raise ValueError("SF_LOGIN_URL must begin with https:// (http:// only on this machine, for an emulator)")
         if self.sf_source == "warehouse" and self.sf_warehouse_url is None:
             raise ValueError("SF_SOURCE=warehouse needs SF_WAREHOUSE_URL")
         if self.sf_job_wait_sec >= self.sf_sync_budget_sec:

@@ -44,7 +44,7 @@ class SalesforceTransport(HTTPAdapter):
 class PlainTransport(SalesforceTransport):
     """Sends `https://` requests unencrypted: the library knows no other scheme, a local emulator no encryption.
 
-    Mounted for one loopback address only, and only where SF_LOGIN_URL says http.
+    Mounted for the one address of SF_LOGIN_URL, and only where that says http.
     """
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from functools import partial
 from libs.common.messages import DataLoaded, GatePassed
 from libs.common.service import Handler, Kit, Service, main
 from libs.common.state import RunStatus, Stage
+from services.gate.adapters import try_rules
 from services.gate.handlers import Deps, handle
 from services.gate.rules import load_rules
 from services.gate.settings import GateSettings
@@ -17,8 +19,10 @@ from services.gate.settings import GateSettings
 
 @asynccontextmanager
 async def build(settings: GateSettings, kit: Kit) -> AsyncIterator[Handler[DataLoaded]]:
-    """The handler, its rules read and checked before the first message."""
-    deps = Deps(kit=kit, settings=settings, rules=load_rules(settings.gate_rules_file, settings))
+    """The handler, its rules read and tried before the first message."""
+    rules = load_rules(settings.gate_rules_file, settings)
+    await asyncio.to_thread(try_rules, rules, settings, kit.scratch)
+    deps = Deps(kit=kit, settings=settings, rules=rules)
     yield partial(handle, deps=deps)
 
 

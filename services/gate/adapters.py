@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from libs.common.errors import SettingsError
 from libs.common.events.schema import EVENT_SCHEMA, REJECT_SCHEMA
 from libs.common.week import Week
-from services.gate.rules import Rule
+from services.gate import tables
+from services.gate.row_groups import RowGroupWriter
+from services.gate.rules import Rule, RuleError
 from services.gate.settings import GateSettings
 
-
-class RuleError(SettingsError):
-    """A rule's SQL does not work."""
-
-    code = "gate_rule_invalid"
-    next_step = "Correct the rule in GATE_RULES_FILE and replay `data.loaded`."
+_BATCH_ROWS: Final = 16 * 1024
+_SAMPLED_EVENTS: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +78,8 @@ class WeekAudit(AbstractContextManager["WeekAudit"]):
             "closes_at": week.closes_at,
             "refreshed_at": refreshed_at,
         }
-        self._table("week", [week_row], _WEEK)
-        self._table("counts", [counts], pa.schema([(name, pa.int64()) for name in counts]))
+        self._table("week", [week_row], tables.WEEK)
+        self._table("counts", [counts], tables.COUNTS)
         files = [
             {
                 "path": file.path,
@@ -93,19 +90,19 @@ class WeekAudit(AbstractContextManager["WeekAudit"]):
             }
             for file in (*events, *rejects)
         ]
-        self._table("files", files, _FILES)
-        self._table("null_shares", self._null_shares(), _SHARES)
+        self._table("files", files, tables.FILES)
+        self._table("null_shares", self._null_shares(), tables.NULL_SHARES)
 
     def load_history(self, profiles: Sequence[dict[str, Any]]) -> None:
         """Make the tables of the passed weeks from their profiles (see `profile`)."""
         volumes = [{"week_start": past["week_start"], "rows_valid": past["rows_valid"]} for past in profiles]
-        self._table("history", volumes, pa.schema([("week_start", pa.string()), ("rows_valid", pa.int64())]))
+        self._table("history", volumes, tables.HISTORY)
         by_column: dict[str, list[float]] = {}
         for past in profiles:
             for column, share in past["null_shares_pct"].items():
                 by_column.setdefault(column, []).append(share)
         means = [{"column_name": name, "share_pct": sum(all_) / len(all_)} for name, all_ in sorted(by_column.items())]
-        self._table("history_null_shares", means, _SHARES)
+        self._table("history_null_shares", means, tables.NULL_SHARES)
 
     def profile(self, week: Week) -> dict[str, Any]:
         """What later weeks are compared with; kept in the stage's details."""
@@ -121,30 +118,39 @@ class WeekAudit(AbstractContextManager["WeekAudit"]):
         try:
             rows = self._rows(rule.sql)
             if len(rows) != 1 or len(rows[0]) != 1:
-                raise RuleError(f"Rule {rule.name!r} must give one row with one number.")
-            return None if rows[0][0] is None else Decimal(str(rows[0][0]))
+                raise RuleError(f"Rule {rule.name!r}: its sql must give one row with one number.")
+            value = None if rows[0][0] is None else Decimal(str(rows[0][0]))
         except (duckdb.Error, ArithmeticError) as error:
-            raise RuleError(f"Rule {rule.name!r} does not work: {error}.") from error
+            raise RuleError(f"Rule {rule.name!r}: its sql does not work: {error}.") from error
+        if value is not None and not value.is_finite():
+            raise RuleError(f"Rule {rule.name!r}: its sql gave {value}, which can be compared with nothing.")
+        return value
 
     def sample(self, rule: Rule, limit: int, target: Path) -> int:
         """Write at most `limit` failing rows of a rule to a Parquet file; returns how many there are in all."""
         if rule.failing_rows is None:
             raise RuleError(f"Rule {rule.name!r} has no failing_rows.")
+        name = str(target).replace("'", "''")
         try:
             total = self._one(f"SELECT count(*) FROM ({rule.failing_rows})")
-            self._copy(f"SELECT * FROM ({rule.failing_rows}) LIMIT {limit}", target)
+            self._rows(f"COPY (SELECT * FROM ({rule.failing_rows}) LIMIT {limit}) TO '{name}' (FORMAT parquet)")
         except duckdb.Error as error:
-            raise RuleError(f"The failing_rows of rule {rule.name!r} do not work: {error}.") from error
+            raise RuleError(f"Rule {rule.name!r}: its failing_rows do not work: {error}.") from error
         return total
 
-    def write(self, query: str, target: Path) -> int:
-        """Write a query's rows to a Parquet file in the query's order; returns their number."""
-        self._copy(query, target)
-        return int(pq.read_metadata(target).num_rows)
+    def customers(self) -> list[tuple[str, int]]:
+        """A share of the customers, ordered by id, and how many events each stands for: all of a small week."""
+        share = max(1, self._one("SELECT count(*) FROM events") // _SAMPLED_EVENTS)
+        # Chosen by the hash of their ids, so that a repeat chooses the same.
+        chosen = f"SELECT user_id FROM events WHERE hash(user_id) % {share} = 0"
+        return self._rows(f"SELECT user_id, {share} * count(*) FROM ({chosen}) GROUP BY user_id ORDER BY user_id")
 
-    def _copy(self, query: str, target: Path) -> None:
-        name = str(target).replace("'", "''")
-        self._rows(f"COPY ({query}) TO '{name}' (FORMAT parquet, COMPRESSION zstd)")
+    def write(self, queries: Iterable[str], target: Path) -> int:
+        """Write the rows of one query after the other to one Parquet file; returns their number."""
+        with RowGroupWriter(target) as writer:
+            for query in queries:
+                writer.write(self._db.sql(query).to_arrow_reader(_BATCH_ROWS))
+            return writer.rows
 
     def _view(self, name: str, files: Sequence[AuditedFile], schema: pa.Schema) -> None:
         if not files:
@@ -159,8 +165,10 @@ class WeekAudit(AbstractContextManager["WeekAudit"]):
         self._db.unregister("incoming")
 
     def _null_shares(self) -> list[dict[str, Any]]:
-        columns = ", ".join(f"100.0 * count(*) FILTER ({name} IS NULL) / count(*) AS {name}" for name in _NULLABLE)
-        shares = zip(_NULLABLE, self._rows(f"SELECT {columns} FROM events")[0], strict=True)
+        columns = ", ".join(
+            f"100.0 * count(*) FILTER ({name} IS NULL) / count(*) AS {name}" for name in tables.NULLABLE
+        )
+        shares = zip(tables.NULLABLE, self._rows(f"SELECT {columns} FROM events")[0], strict=True)
         return [{"column_name": name, "share_pct": float(share)} for name, share in shares if share is not None]
 
     def _one(self, query: str) -> int:
@@ -171,24 +179,21 @@ class WeekAudit(AbstractContextManager["WeekAudit"]):
         return self._db.execute(query).fetchall()
 
 
-_TIME = pa.timestamp("us", tz="UTC")
-_WEEK = pa.schema(
-    [
-        ("week_start", pa.date32()),
-        ("week_end", pa.date32()),
-        ("opens_at", _TIME),
-        ("closes_at", _TIME),
-        ("refreshed_at", _TIME),
-    ]
-)
-_FILES = pa.schema(
-    [
-        ("path", pa.string()),
-        ("sha256", pa.string()),
-        ("actual_sha256", pa.string()),
-        ("rows", pa.int64()),
-        ("actual_rows", pa.int64()),
-    ]
-)
-_SHARES = pa.schema([("column_name", pa.string()), ("share_pct", pa.float64())])
-_NULLABLE = tuple(field.name for field in EVENT_SCHEMA if field.nullable)
+def try_rules(rules: Sequence[Rule], settings: GateSettings, scratch: Path) -> None:
+    """Apply every rule to a week without events, so that SQL that cannot work is found at the start.
+
+    Raises RuleError, which names the file and the rule.
+    """
+    week, target = Week.of(date(2000, 1, 3)), scratch / "rule.parquet"
+    with WeekAudit(settings, scratch) as audit:
+        audit.load(week, week.closes_at, [], [], dict.fromkeys(tables.COUNTS.names, 0))
+        audit.load_history([])
+        try:
+            for rule in rules:
+                audit.value(rule)
+                if rule.failing_rows is not None:
+                    audit.sample(rule, 0, target)
+        except RuleError as error:
+            raise RuleError(f"GATE_RULES_FILE {settings.gate_rules_file}: {error}") from error
+        finally:
+            target.unlink(missing_ok=True)

@@ -6,17 +6,20 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from libs.common.lake import paths, sha256_file
 from libs.common.manifest import LoadManifest, StagedFile
 from libs.common.service import Kit
-from libs.common.state import Run, Stage, StageStatus
+from libs.common.state import Run, Stage
 from services.gate.adapters import AuditedFile, WeekAudit
 from services.gate.rules import Check, Rule, apply
 from services.gate.settings import GateSettings
+
+_RUNS_LOOKED_THROUGH: Final = 500
+"""The newest ones: years, for a weekly pipeline. A back-fill of a week before all of them is compared with nothing."""
 
 
 @asynccontextmanager
@@ -79,13 +82,18 @@ async def _counts(run: Run, manifest: LoadManifest, kit: Kit) -> dict[str, int |
 
 
 async def _history(run: Run, kit: Kit, weeks: int) -> list[dict[str, Any]]:
-    """The profiles of the last passed weeks before this one, newest first."""
+    """The profiles of the last passed weeks before this one that are as long as it is, newest first."""
+    passed = [
+        past
+        for past in await kit.state.runs(run.pipeline_name, limit=_RUNS_LOOKED_THROUGH)
+        if past.status.is_success
+        and not past.options.dry_run
+        and past.week.end < run.week.start
+        and past.week.days == run.week.days
+    ]
     profiles: list[dict[str, Any]] = []
-    for past in await kit.state.runs(run.pipeline_name, limit=4 * weeks):
-        if len(profiles) == weeks:
-            break
-        if past.status.is_success and not past.options.dry_run and past.week.end < run.week.start:
-            stage = await kit.state.get_stage(past.run_id, Stage.QUALITY_GATE)
-            if stage is not None and stage.status is StageStatus.SUCCESS and "profile" in stage.details:
-                profiles.append(stage.details["profile"])
+    for past in sorted(passed, key=lambda past: past.week, reverse=True)[:weeks]:
+        stage = await kit.state.get_stage(past.run_id, Stage.QUALITY_GATE)
+        if stage is not None and "profile" in stage.details:
+            profiles.append(stage.details["profile"])
     return profiles

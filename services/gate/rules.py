@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -21,10 +21,21 @@ _COMPARE: Final[dict[str, Callable[[Decimal, Decimal], bool]]] = {
 }
 
 
+class RuleError(SettingsError):
+    """A rule is not one, or its SQL does not work."""
+
+    code = "gate_rule_invalid"
+    next_step = (
+        "Correct the rule in the file that GATE_RULES_FILE names (services/gate/rules.toml is the model) and start the "
+        "gate again; replay `data.loaded` if a run failed on it."
+    )
+
+
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One rule of `rules.toml`."""
 
-    name: str
+    name: Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]*$", max_length=60)]
+    """Also the name of the file of failing rows."""
     about: str
     severity: Literal["warn", "error"]
     comparison: Literal["<=", ">=", "=="]
@@ -54,24 +65,43 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
         return not self.passed and self.severity == "error"
 
 
-class _RulesFile(msgspec.Struct, forbid_unknown_fields=True):
-    rule: list[Rule]
-
-
 def load_rules(path: Path, settings: GateSettings) -> tuple[Rule, ...]:
     """The rules in a file, thresholds that name a setting replaced by its value.
 
-    Raises SettingsError that says which rule and field is wrong.
+    Raises RuleError that says which file, rule and field is wrong. That the SQL works is for `adapters.try_rules`.
     """
     try:
-        rules = msgspec.convert(tomllib.loads(path.read_text()), _RulesFile).rule
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise SettingsError(f"GATE_RULES_FILE {path}: {error}.") from error
+        return _read(path, settings)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RuleError) as error:
+        raise RuleError(f"GATE_RULES_FILE {path}: {error}") from error
+
+
+def _read(path: Path, settings: GateSettings) -> tuple[Rule, ...]:
+    content = tomllib.loads(path.read_text("utf-8"))
+    entries = content.pop("rule", None)
+    if content or not isinstance(entries, list) or not entries:
+        raise RuleError("it must hold [[rule]] entries and nothing else.")
+    rules = [_rule(number, entry, settings) for number, entry in enumerate(entries, 1)]
     names = [rule.name for rule in rules]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated or not rules:
-        raise SettingsError(f"GATE_RULES_FILE {path}: {'no rules' if not rules else f'twice: {repeated}'}.")
-    return tuple(_with_threshold(rule, settings, path) for rule in rules)
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise RuleError(f"more than one rule is named {', '.join(map(repr, repeated))}.")
+    return tuple(rules)
+
+
+def _rule(number: int, entry: Any, settings: GateSettings) -> Rule:
+    try:
+        rule = msgspec.convert(entry, Rule)
+    except msgspec.ValidationError as error:
+        name = entry.get("name") if isinstance(entry, dict) else None
+        raise RuleError(f"rule {number} ({name!r}): {error}.") from error
+    if not isinstance(rule.threshold, str):
+        return rule
+    value = getattr(settings, rule.threshold.lower(), None)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise RuleError(
+            f"rule {rule.name!r}: its threshold {rule.threshold!r} is neither a number nor a setting of one."
+        )
+    return msgspec.structs.replace(rule, threshold=float(value))
 
 
 def apply(rule: Rule, value: Decimal | None) -> Check:
@@ -89,15 +119,6 @@ def apply(rule: Rule, value: Decimal | None) -> Check:
         unit=rule.unit,
         message=f"{rule.about} {shown}, {must}.",
     )
-
-
-def _with_threshold(rule: Rule, settings: GateSettings, path: Path) -> Rule:
-    if not isinstance(rule.threshold, str):
-        return rule
-    value = getattr(settings, rule.threshold.lower(), None)
-    if not isinstance(value, int | float):
-        raise SettingsError(f"GATE_RULES_FILE {path}: rule {rule.name!r} names no setting: {rule.threshold!r}.")
-    return msgspec.structs.replace(rule, threshold=float(value))
 
 
 def _short(value: Decimal) -> str:

@@ -1,7 +1,8 @@
--- One row per customer and week, from the valid events inside the week. Money stays decimal from end to end: sums are
--- DECIMAL(38,4), and an average is taken in whole units of 1/10,000 and rounded half up to cents.
+-- One row per customer and week, from the valid events inside the week; of the customers that {customers} selects. Money
+-- stays decimal from end to end: sums are DECIMAL(38,4), and an average is taken in whole units of 1/10,000 and rounded
+-- half up to cents. deploy/sql/synapse/views.sql says the same in T-SQL; a test holds the two together.
 WITH inside AS (
-    SELECT events.* FROM events, week WHERE event_time >= opens_at AND event_time < closes_at
+    SELECT events.* FROM events, week WHERE event_time >= opens_at AND event_time < closes_at AND {customers}
 ),
 totals AS (
     SELECT

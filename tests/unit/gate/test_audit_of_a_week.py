@@ -147,7 +147,7 @@ def test_money_is_rounded_half_up_as_by_hand(tmp_path: Path, prices: tuple[str, 
     total = sum((Decimal(price) for price in prices), Decimal(0))
     cent = Decimal("0.01")
     with audited(tmp_path, events) as audit:
-        audit.write(signals_query(SETTINGS.customer_tiers), tmp_path / "signals.parquet")
+        audit.write([signals_query(SETTINGS.customer_tiers)], tmp_path / "signals.parquet")
     (row,) = pq.read_table(tmp_path / "signals.parquet").to_pylist()
     assert row["total_spend_week"] == total.quantize(cent, ROUND_HALF_UP)
     assert row["avg_order_value_week"] == (total / len(prices)).quantize(cent, ROUND_HALF_UP)
@@ -167,13 +167,13 @@ def test_money_is_rounded_half_up_as_by_hand(tmp_path: Path, prices: tuple[str, 
 )
 def test_tiers_follow_the_week_s_spend(tmp_path: Path, spend: str, tier: str) -> None:
     with audited(tmp_path, [event(event_type="purchase", price=Decimal(spend))]) as audit:
-        audit.write(signals_query(SETTINGS.customer_tiers), tmp_path / "signals.parquet")
+        audit.write([signals_query(SETTINGS.customer_tiers)], tmp_path / "signals.parquet")
     assert pq.read_table(tmp_path / "signals.parquet").column("customer_tier").to_pylist() == [tier]
 
 
 def test_the_top_brand_has_most_events_and_ties_go_by_name(tmp_path: Path) -> None:
     brands = ["zeta", "zeta", "alpha", "alpha", "beta", None, None, None]
     with audited(tmp_path, [event(brand=brand) for brand in brands]) as audit:
-        audit.write(signals_query(SETTINGS.customer_tiers), tmp_path / "signals.parquet")
+        audit.write([signals_query(SETTINGS.customer_tiers)], tmp_path / "signals.parquet")
     (row,) = pq.read_table(tmp_path / "signals.parquet").to_pylist()
     assert (row["top_brand"], row["top_category"], row["avg_order_value_week"]) == ("alpha", None, None)

@@ -29,11 +29,19 @@ KILLS = [
     for service in SERVICES
     if (service, point) != ("sf_sync", "after_publish")  # it is the last and publishes nothing
 ]
+WITHIN_ONE_EFFECT = [
+    *(
+        Sabotage(case="within", service="gate", point="publishing", action="kill", conditions=f"kind={kind}")
+        for kind in ("rejects", "signals", "events")
+    ),
+    Sabotage(case="within", service="loader", point="after_work", action="kill", conditions="kind=manifest"),
+    *(Sabotage(case="within", service=service, point="after_settle", action="kill") for service in SERVICES),
+]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def plant(start_plant: StartPlant) -> Plant:
-    return await start_plant(sabotage=KILLS)
+    return await start_plant(sabotage=[*KILLS, *WITHIN_ONE_EFFECT])
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -45,4 +53,14 @@ async def test_killed_at_a_point_every_service_ends_the_week_as_if_nothing_had_h
     await fresh.finished()
     assert [kill for kill in kills if not fresh.reached(kill).exists()] == []
     assert len(fresh.deaths) == len(kills)
+    assert differences(outcome_of(fresh), undisturbed) == {}
+
+
+async def test_killed_between_the_steps_of_a_publication_and_after_settling_nothing_is_missing_or_twice(
+    fresh: Plant, undisturbed: Outcome
+) -> None:
+    await fresh.request("within")
+    await fresh.finished()
+    await fresh.until(lambda: len(fresh.deaths) == len(WITHIN_ONE_EFFECT))
+    assert [kill for kill in WITHIN_ONE_EFFECT if not fresh.reached(kill).exists()] == []
     assert differences(outcome_of(fresh), undisturbed) == {}

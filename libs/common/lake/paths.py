@@ -75,6 +75,10 @@ def part_name(index: int) -> str:
     return f"part-{index:05d}.parquet"
 
 
+def _part_name_of(run_id: str, index: int) -> str:
+    return f"{part_name(index).removesuffix('.parquet')}-{run_id}.parquet"
+
+
 def run_dir(run_id: str) -> str:
     """Everything private to one run; retention removes it as a whole."""
     if "/" in run_id:
@@ -128,8 +132,12 @@ def staged_events_dir(run_id: str) -> str:
 
 
 def staged_events_file(run_id: str, index: int) -> str:
-    """One file of the future curated events."""
-    return f"{staged_events_dir(run_id)}/{part_name(index)}"
+    """One file of the future curated events.
+
+    It bears the run's id: whoever has listed a week's files when a forced run replaces them finds them gone, never
+    other contents under the same name.
+    """
+    return f"{staged_events_dir(run_id)}/{_part_name_of(run_id, index)}"
 
 
 def staged_rejects_dir(run_id: str) -> str:
@@ -138,8 +146,8 @@ def staged_rejects_dir(run_id: str) -> str:
 
 
 def staged_rejects_file(run_id: str, index: int) -> str:
-    """One file of the future curated rejects."""
-    return f"{staged_rejects_dir(run_id)}/{part_name(index)}"
+    """One file of the future curated rejects; named as the events."""
+    return f"{staged_rejects_dir(run_id)}/{_part_name_of(run_id, index)}"
 
 
 def staged_signals_dir(run_id: str) -> str:

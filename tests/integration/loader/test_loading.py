@@ -81,11 +81,11 @@ async def test_the_order_of_the_parts_changes_no_byte(loader: Loader, tmp_path: 
     assert len(loader.announced()) == 1
     assert [file.rows for file in loader.manifest().events] == [1, 2, 1]
     assert {name: sha256_file(file).sha256[:12] for name, file in _files(loader).items()} == {
-        "events/part-00000.parquet": loader.manifest().events[0].sha256[:12],
-        "events/part-00001.parquet": loader.manifest().events[1].sha256[:12],
-        "events/part-00002.parquet": loader.manifest().events[2].sha256[:12],
-        "rejects/part-00001.parquet": loader.manifest().rejects[0].sha256[:12],
-        "rejects/part-00002.parquet": loader.manifest().rejects[1].sha256[:12],
+        "events/part-00000-run-1.parquet": loader.manifest().events[0].sha256[:12],
+        "events/part-00001-run-1.parquet": loader.manifest().events[1].sha256[:12],
+        "events/part-00002-run-1.parquet": loader.manifest().events[2].sha256[:12],
+        "rejects/part-00001-run-1.parquet": loader.manifest().rejects[0].sha256[:12],
+        "rejects/part-00002-run-1.parquet": loader.manifest().rejects[1].sha256[:12],
     }
 
 
@@ -178,7 +178,7 @@ async def test_files_of_an_attempt_that_grouped_otherwise_are_removed(loader: Lo
     for message in messages[:2]:
         await loader.with_groups_of(1).handle(message)
     await loader.handle(messages[2])
-    assert set(_files(loader)) == {"events/part-00000.parquet"}
+    assert set(_files(loader)) == {"events/part-00000-run-1.parquet"}
     assert [file.rows for file in loader.manifest().events] == [6]
 
 

@@ -25,7 +25,7 @@ SAMPLE_SEC: Final = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one process has used so far: the most memory at once, and processor time."""
+    """What one process has used: the most memory at once since it began, and processor time."""
 
     peak_mb: float
     cpu_sec: float
@@ -56,10 +56,13 @@ class PeakMemory:
         self._names: dict[tuple[int, float], str] = {}
         self._numbers: Counter[str] = Counter()
         self._seen: dict[str, Usage] = {}
+        self._cpu_before: dict[tuple[int, float], float] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="peak memory", daemon=True)
 
     def __enter__(self) -> Self:
+        self._look()
+        self._cpu_before = {key: self._seen[name].cpu_sec for key, name in self._names.items()}
         self._thread.start()
         return self
 
@@ -72,7 +75,7 @@ class PeakMemory:
 
     @property
     def usage(self) -> dict[str, Usage]:
-        """The peak of every process and its processor time, by name."""
+        """The peak of every process, and its processor time while the context was open, by name."""
         return dict(sorted(self._seen.items()))
 
     def _watch(self) -> None:
@@ -96,7 +99,8 @@ class PeakMemory:
             number = self._numbers[name]
             self._names[key] = f"{name}{number}" if name.endswith("/") or number > 1 else name
         times = process.cpu_times()
-        self._seen[self._names[key]] = Usage(peak_mb(process.pid), times.user + times.system)
+        cpu_sec = times.user + times.system - self._cpu_before.get(key, 0.0)
+        self._seen[self._names[key]] = Usage(peak_mb(process.pid), cpu_sec)
 
 
 def _is_helper(process: psutil.Process) -> bool:

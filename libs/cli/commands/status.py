@@ -117,6 +117,7 @@ def _run(run: Run) -> dict[str, Any]:
         "week_start": run.week.start,
         "week_end": run.week.end,
         "requested_by": run.requested_by,
+        "requested_at": run.requested_at,
         "rows_fetched": run.rows_fetched,
         "rows_valid": run.rows_output,
         "rows_rejected": run.rows_rejected,

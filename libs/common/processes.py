@@ -30,17 +30,22 @@ class WorkerDiedError(TransientError):
 
 
 class Processes:
-    """At most `count` child processes, started when first needed; they end with the service, also when it is killed.
+    """At most `count` child processes; they end with the service, also when it is killed.
 
     Functions and arguments go through pickle. A function belongs into a module that imports little, and imports the
-    rest itself: so the service's own process stays small, and starts fast.
+    rest itself: so the service's own process stays small, and starts fast. `prepare` is called in every child as it
+    starts, for what all work needs; with it the children start at once, without it when they are first needed.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, prepare: Callable[[], None] | None = None) -> None:
         self._count = count
+        self._prepare = prepare
         self._pool = self._start()
 
     async def __aenter__(self) -> Self:
+        """Return when the children are prepared. Raises WorkerDiedError where they cannot be."""
+        if self._prepare is not None:
+            await asyncio.gather(*(self.run(_nothing) for _ in range(self._count)))
         return self
 
     async def __aexit__(
@@ -66,14 +71,20 @@ class Processes:
     def _start(self) -> ProcessPoolExecutor:
         # spawn: a fork would copy the service's threads' locks in whatever state they are.
         context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(self._count, mp_context=context, initializer=_follow_parent)
+        return ProcessPoolExecutor(self._count, mp_context=context, initializer=_begin, initargs=(self._prepare,))
 
 
-def _follow_parent() -> None:
+def _begin(prepare: Callable[[], None] | None) -> None:
     """Leave signals to the service, which lets work in flight end, and die when it is gone."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_exit_after_parent, name="follow parent", daemon=True).start()
+    if prepare is not None:
+        prepare()
+
+
+def _nothing() -> None:
+    """Work that is done as soon as a child is prepared."""
 
 
 def _exit_after_parent() -> None:

@@ -11,7 +11,7 @@ from libs.common.messages import DataLoaded, EventsValidated
 from libs.common.processes import Processes
 from libs.common.service import Handler, Kit, Service, main
 from libs.common.state import Stage
-from services.loader.adapters import Merger
+from services.loader.adapters import Merger, prepare
 from services.loader.handlers import Deps, handle
 from services.loader.settings import LoaderSettings
 
@@ -22,7 +22,7 @@ PARTS_IN_HAND = 4
 @asynccontextmanager
 async def build(settings: LoaderSettings, kit: Kit) -> AsyncIterator[Handler[EventsValidated]]:
     """Own the process that merges for as long as messages are worked on."""
-    async with Processes(1) as processes:
+    async with Processes(1, prepare) as processes:
         deps = Deps(kit=kit, merger=Merger(processes), most_records=settings.load_group_events)
         yield partial(handle, deps=deps)
 

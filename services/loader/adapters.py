@@ -29,6 +29,11 @@ class Merger:
 # Arrow is imported here and not above, so that only the process that uses it holds it in memory.
 
 
+def prepare() -> None:
+    """Import what the worker process needs before its first group is there."""
+    import services.loader.merge  # noqa: F401  # for its import alone
+
+
 def _merge_events(sources: Sequence[Path], target: Path) -> None:
     from services.loader.merge import merge_events
 

@@ -11,7 +11,7 @@ from libs.common.messages import EventsExtracted, EventsValidated
 from libs.common.processes import Processes
 from libs.common.service import Handler, Kit, Service, main
 from libs.common.state import Stage
-from services.validator.adapters import PartValidator
+from services.validator.adapters import PartValidator, prepare
 from services.validator.handlers import Deps, handle
 from services.validator.settings import ValidatorSettings
 
@@ -19,7 +19,7 @@ from services.validator.settings import ValidatorSettings
 @asynccontextmanager
 async def build(settings: ValidatorSettings, kit: Kit) -> AsyncIterator[Handler[EventsExtracted]]:
     """Own the worker processes for as long as messages are worked on."""
-    async with Processes(settings.workers) as processes:
+    async with Processes(settings.workers, prepare) as processes:
         yield partial(handle, deps=Deps(kit=kit, validate=PartValidator(processes)))
 
 

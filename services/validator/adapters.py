@@ -29,6 +29,11 @@ class PartValidator:
         return await self._processes.run(_validate, files, week, ingested_at)
 
 
+def prepare() -> None:
+    """Import what a worker process needs before its first part is there."""
+    import services.validator.files  # noqa: F401  # for its import alone
+
+
 def _validate(files: PartFiles, week: Week, ingested_at: datetime) -> Report:
     # Here and not above, so that only the processes that use Arrow hold it in memory.
     from services.validator.files import validate_files

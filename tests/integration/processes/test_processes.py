@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -46,6 +47,26 @@ async def test_a_worker_that_dies_is_a_transient_error_and_the_next_one_works() 
             await processes.run(os._exit, 3)
         assert caught.value.transient
         assert await processes.run(os.getpid) != os.getpid()
+
+
+async def test_workers_are_there_and_prepared_before_the_first_work(tmp_path: Path) -> None:
+    async with Processes(1, partial(os.chdir, tmp_path)) as processes:
+        worker = await _child_of(os.getpid())
+        assert await processes.run(os.getpid) == worker.pid
+        assert await processes.run(os.getcwd) == str(tmp_path)
+
+
+async def test_a_worker_that_takes_the_place_of_a_dead_one_is_prepared_too(tmp_path: Path) -> None:
+    async with Processes(1, partial(os.chdir, tmp_path)) as processes:
+        with pytest.raises(WorkerDiedError):
+            await processes.run(os._exit, 3)
+        assert await processes.run(os.getcwd) == str(tmp_path)
+
+
+async def test_workers_that_cannot_be_prepared_are_an_error_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(WorkerDiedError):
+        async with Processes(1, partial(os.chdir, tmp_path / "absent")):
+            pass
 
 
 async def test_all_who_wait_for_a_worker_that_dies_are_told() -> None:

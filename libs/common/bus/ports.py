@@ -31,14 +31,6 @@ class Delivery(Protocol):
         """How often it was delivered before (0 the first time)."""
 
     @property
-    def sequence_number(self) -> int:
-        """The broker's number for it in this subscription."""
-
-    @property
-    def enqueued_at(self) -> datetime | None:
-        """When it became available, UTC."""
-
-    @property
     def locked_until(self) -> datetime:
         """When the lock runs out, UTC; moves with each renewal."""
 

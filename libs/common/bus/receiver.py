@@ -47,8 +47,6 @@ class ServiceBusDelivery:
         self.body = body_of(message)
         self.properties = properties_of(message)
         self.delivery_count = message.delivery_count or 0
-        self.sequence_number = message.sequence_number or 0
-        self.enqueued_at = message.enqueued_time_utc
 
     @property
     def locked_until(self) -> datetime:

@@ -87,8 +87,6 @@ class FakeDelivery:
         self.message_id = message_id
         self.properties = properties or {}
         self.delivery_count = delivery_count
-        self.sequence_number = 1
-        self.enqueued_at = clock.now()
         self.locked_until = clock.now() + timedelta(seconds=lock_sec)
         self.settled: list[str] = []
         self.dead: tuple[str, str] | None = None

@@ -15,7 +15,7 @@ FAILURE = Failure("code", "text", "next")
 
 
 def copied(delivery: FakeDelivery, *, spend: bool, failure: Failure = FAILURE) -> Outgoing:
-    attempt = Attempt.of(delivery, delivery.enqueued_at)
+    attempt = Attempt.of(delivery, NOW)
     return attempt.copy(delivery, topic="t", subscription="s", failure=failure, spend=spend)
 
 

@@ -5,7 +5,7 @@
 Fetches the week page by page over one kept connection (requests), holds every record to the contract with a Pydantic
 model, keeps what is refused with its code, collects rows into pandas frames of as many events as the loader puts into
 a file, and writes them sorted as Parquet (zstd), each with its SHA-256. It keeps no raw pages and no state, reads
-nothing back, and cannot go on where it stopped. Prints one JSON object.
+nothing back, and cannot go on where it stopped. Prints one JSON object. Needs requirements/baseline.txt on its path.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -175,6 +176,7 @@ def run(base_url: str, api_key: str, week_start: date, page_size: int, out: Path
         "price": str(pipeline.price),
         "reject_counts": dict(sorted(pipeline.reject_counts.items())),
         "files": len(pipeline.files),
+        "packages": {name: version(name) for name in ("requests", "pydantic", "pandas")},
     }
 
 

@@ -20,7 +20,7 @@ from typing import Any, Final, Self
 import psutil
 
 MB: Final = 1_000_000
-SAMPLE_SEC: Final = 0.2
+SAMPLE_SEC: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)

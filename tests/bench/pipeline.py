@@ -32,7 +32,9 @@ AIM_SPEEDUP = 5.0
 AIM_PEAK_MB = 300.0
 AIM_GROWTH = 1.2
 """Of the time for an event, from a week to one ten times as large: more is not linear."""
-PACKAGES = ("pyarrow", "msgspec", "aiohttp", "azure-servicebus", "sqlalchemy", "pydantic", "pandas", "requests")
+PACKAGES = ("pyarrow", "msgspec", "aiohttp", "azure-servicebus", "sqlalchemy")
+BASELINE_PACKAGES = Path(sys.prefix) / "baseline"
+"""Where requirements/baseline.txt is installed: beside what the services see, because pyarrow imports what it finds."""
 
 Figures = dict[str, Any]
 
@@ -50,7 +52,10 @@ async def baseline(folder: Path, api: EventsApi) -> Figures:
         str(PAGE_SIZE),
     ]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.bench.baseline", *words, "--out", str(folder), stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        *("-m", "tests.bench.baseline", *words, "--out", str(folder)),
+        stdout=asyncio.subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(BASELINE_PACKAGES)},
     )
     printed, _ = await process.communicate()
     if process.returncode:
@@ -108,6 +113,7 @@ def _figures(events: int, alone: Measured, chains: list[Measured], baselines: li
         "chain_cpu_us_per_event": _cpu(chains[-1].usage, events),
         "baseline_cpu_us_per_event": round(baselines[-1]["cpu_sec"] / events * 1e6, 2) if baselines else None,
         "baseline_peak_mb": round(baselines[-1]["peak_mb"]) if baselines else None,
+        "baseline_packages": baselines[-1]["packages"] if baselines else None,
         "peak_mb": {name: round(peak) for name, peak in sorted(peaks.items())},
     }
 
@@ -147,7 +153,8 @@ def report(figures: Figures) -> str:
     lines = [
         f"{place['cores']} cores, {place['memory_gb']} GB, {place['system']}, Python {place['python']}; "
         f"load {place['load_average_1_min']} before the run",
-        ", ".join(f"{name} {number}" for name, number in place["packages"].items()),
+        _versions(place["packages"]),
+        f"baseline: {_versions(figures['weeks'][0]['baseline_packages'])}",
     ]
     for found in figures["weeks"]:
         lines += [
@@ -164,6 +171,10 @@ def report(figures: Figures) -> str:
     return "\n".join(
         [*lines, "", table(("aim", "found", "met"), [(a["aim"], a["found"], a["met"]) for a in figures["aims"]])]
     )
+
+
+def _versions(packages: dict[str, str]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in packages.items())
 
 
 def _processes(found: Figures) -> list[tuple[str, float, float | None]]:
@@ -197,6 +208,8 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the services")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     given = parser.parse_args()
+    if not (BASELINE_PACKAGES / "pandas").is_dir():
+        parser.error(f"pip install --no-deps --target {BASELINE_PACKAGES} -r requirements/baseline.txt (once)")
     settings = dict(each.split("=", 1) for each in given.set)
     with tempfile.TemporaryDirectory() as folder:
         figures = asyncio.run(

@@ -28,7 +28,7 @@ PAGE_SIZE = 1000
 BAD_PCT = 1
 SEED = 7
 MONDAY = date(2019, 10, 7)
-POLL_SEC = 0.1
+POLL_SEC = 0.25
 
 
 class BenchError(Exception):

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test check format lock clean
+.PHONY: help setup demo test e2e check format lock clean up down logs
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -25,6 +25,18 @@ demo: $(STAMP) ## run a whole week on this machine and show what happened
 
 test: $(STAMP) ## unit, contract, integration and chaos tests; no Docker
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+e2e: $(STAMP) ## the compose stack, tested; needs Docker, and says so where there is none
+	@TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m pytest tests/e2e $(ARGS)
+
+up: ## build and start the compose stack
+	@docker compose up --build --wait
+
+down: ## stop the compose stack; its data stay
+	@docker compose down
+
+logs: ## follow the compose stack's logs
+	@docker compose logs --follow
 
 check: $(STAMP) ## what CI holds the code to: format, lint, types, import contracts
 	@$(BIN)/ruff format --check .

@@ -2,6 +2,7 @@
 
 import math
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ from libs.emulators.datalake.nodes import Lease, Node
 
 
 @pytest.fixture
-def account(tmp_path: Path) -> Account:
+def account(tmp_path: Path) -> Iterator[Account]:
     account = Account(tmp_path, clock=lambda: 1000.0)
     account.ensure_container("lake")
-    return account
+    yield account
+    account.close()
 
 
 def add(namespace: Namespace, *paths: str) -> None:
@@ -103,3 +105,4 @@ def test_an_account_that_is_opened_again_drops_content_that_nobody_names(tmp_pat
     second = Account(tmp_path)
     assert [file.name for file in (tmp_path / "contents").iterdir()] == ["kept"]
     assert listed(second.namespace) == ["kept"]
+    second.close()

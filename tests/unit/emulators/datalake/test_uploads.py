@@ -1,5 +1,7 @@
 """Extents: what joins on to the end of a file, and what does not."""
 
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,9 @@ from libs.emulators.datalake.uploads import Block, Uploads
 
 
 @pytest.fixture
-def uploads(tmp_path: Path) -> Uploads:
-    return Uploads(connect(tmp_path / "names.sqlite"))
+def uploads(tmp_path: Path) -> Iterator[Uploads]:
+    with closing(connect(tmp_path / "names.sqlite")) as connection:
+        yield Uploads(connection)
 
 
 def test_nothing_sent_reaches_no_further_than_the_end(uploads: Uploads) -> None:

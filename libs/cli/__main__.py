@@ -11,6 +11,7 @@ import typer
 from libs.cli.commands import api, local, operate, publish, status
 from libs.cli.commands.dlq import dlq
 from libs.cli.commands.doctor import doctor
+from libs.cli.commands.sync import sync
 from libs.common.errors import RetlError, SettingsError
 from libs.common.week import WeekError
 
@@ -48,6 +49,7 @@ app.command()(operate.cancel)
 app.command()(operate.migrate)
 app.command()(doctor)
 app.add_typer(dlq, name="dlq")
+app.add_typer(sync, name="sync")
 
 
 def main() -> None:

@@ -14,10 +14,11 @@ folders as one table.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ import pyarrow.parquet as pq
 from libs.common.lake import Lake, paths
 from libs.common.week import Week
 
+_WEEK_DIR: Final = re.compile(r"/week_start=([0-9-]{10})/week_end=([0-9-]{10})/")
 INTENT_SUFFIX: Final = ".intent.parquet"
 OWN_COLUMNS: Final = ("external_id", "customer_id", "salesforce_id", "run_id", "rank", "mapping")
 """Columns of a snapshot file besides the Salesforce fields, which are strings in canonical form."""
@@ -155,6 +157,13 @@ class CustomerHistory:
 
     accepted: tuple[Accepted, ...]
     changes: tuple[SyncChange, ...]
+    under_way: tuple[str, ...]
+    """External ids whose sending was announced and is not accounted for yet."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the logs have heard of the customer at all."""
+        return bool(self.accepted or self.changes or self.under_way)
 
 
 class SyncLog:
@@ -163,6 +172,12 @@ class SyncLog:
     def __init__(self, lake: Lake, scratch: Path) -> None:
         self._lake = lake
         self._scratch = scratch
+
+    async def weeks(self) -> list[Week]:
+        """The weeks that the logs are about, the oldest first."""
+        files = await self._lake.list(paths.SYNC_DIR)
+        found = (_WEEK_DIR.search(file.path) for file in files)
+        return sorted({Week(*map(date.fromisoformat, match.groups())) for match in found if match})
 
     async def runs(self, week: Week) -> list[dict[str, Any]]:
         """The rows of `sync_runs` for a week, the oldest first."""
@@ -185,7 +200,12 @@ class SyncLog:
                 else:
                     held[row["external_id"]] = row  # files come by rank, so the last one counts
         accepted = tuple(_accepted(row, intents.get(key, "")) for key, row in sorted(held.items()))
-        return CustomerHistory(accepted=accepted, changes=tuple(changes))
+        settled = {each.external_id for each in accepted if not each.in_doubt}
+        return CustomerHistory(
+            accepted=accepted,
+            changes=tuple(changes),
+            under_way=tuple(sorted(intents.keys() - settled)),
+        )
 
     async def _read(self, folder: str, filters: list[tuple[str, str, str]] | None) -> list[tuple[str, pa.Table]]:
         found = []

@@ -1,4 +1,4 @@
-"""`python -m services.sf_sync`: settings → session → worker. With `preview --run R`: what a sync would send."""
+"""`python -m services.sf_sync`: settings → session → worker. With `preview`: what a sync would send."""
 
 import sys
 

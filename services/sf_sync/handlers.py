@@ -1,15 +1,12 @@
 """`gate.passed` → the week's rows are in Salesforce, or each that is not has its reason in the log."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 from libs.common.blobs import open_blob
 from libs.common.failpoints import failpoint
 from libs.common.messages import GatePassed
 from libs.common.outcome import Done, Outcome
 from libs.common.state import Stage, StageStatus
 from services.sf_sync.errors import SyncTakenOverError
-from services.sf_sync.source import SignalsFile, Source, WarehouseView
+from services.sf_sync.source import open_source
 from services.sf_sync.sync import RunSync, Tools
 
 
@@ -27,7 +24,8 @@ async def handle(message: GatePassed, tools: Tools) -> Outcome:
         return Done(f"the sync ended before as {stage.status}")
     sync = RunSync(tools, run, attempt=stage.attempts, full=message.full_sync)
     try:
-        async with open_source(message, tools) as source:
+        signals = open_blob(tools.lake, message.signals, tools.scratch)
+        async with open_source(tools.settings, run.week, signals) as source:
             report = await sync.finish(source)
     except SyncTakenOverError as error:
         return Done(str(error))
@@ -43,14 +41,3 @@ async def handle(message: GatePassed, tools: Tools) -> Outcome:
     )
     await failpoint("after_commit", stage=Stage.SALESFORCE_SYNC)
     return Done(report.details["warning"] or "every row is in Salesforce")
-
-
-@asynccontextmanager
-async def open_source(message: GatePassed, tools: Tools) -> AsyncIterator[Source]:
-    """The week's rows, from where the settings say. Raises the errors of `open_blob`, and SourceError."""
-    settings = tools.settings
-    if settings.sf_source == "warehouse" and settings.sf_warehouse_url is not None:
-        yield WarehouseView(settings.sf_warehouse_url.get_secret_value(), settings.sf_warehouse_view, message.week)
-        return
-    async with open_blob(tools.lake, message.signals, tools.scratch) as path:
-        yield SignalsFile(path)

@@ -1,4 +1,4 @@
-"""`python -m services.sf_sync preview --run R`: what a sync of the run's week would send, without sending it.
+"""`python -m services.sf_sync preview`: what a sync of a week's published rows would send, without sending it.
 
 The same mapping check, canonical form and diff as the sync itself. Prints one JSON object; changes nothing anywhere.
 """
@@ -9,14 +9,17 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
 from libs.common.errors import RetlError, TerminalError
 from libs.common.lake import Lake, open_lake, paths
-from libs.common.service import load_or_exit
-from libs.common.state import Run, open_state
+from libs.common.logging import configure_logging
+from libs.common.service import FAILED, WRONG_USAGE, load_or_exit
+from libs.common.state import Run, RunStatus, State, open_state
 from libs.common.synclog import rank_of
+from libs.common.week import Week, WeekError
 from services.sf_sync import diff
 from services.sf_sync.canonical import FAULT_CODE, FAULT_FIELD, KEY
 from services.sf_sync.composition import open_session
@@ -35,9 +38,10 @@ from services.sf_sync.planning import (
 )
 from services.sf_sync.session import SalesforceSession
 from services.sf_sync.settings import SfSyncSettings
-from services.sf_sync.source import SignalsFile, Source
+from services.sf_sync.source import Source, open_source
 
 _AFTER_ALL_ROUNDS: Final = 999
+_RUNS_LOOKED_AT: Final = 100
 
 
 class RunUnknownError(TerminalError):
@@ -49,22 +53,29 @@ class RunUnknownError(TerminalError):
 
 def main(argv: Sequence[str]) -> int:
     """Exit status: 0 printed, 1 failed (the reason on stderr), 2 wrong usage or settings."""
-    parser = argparse.ArgumentParser(prog="python -m services.sf_sync preview", description=__doc__)
-    parser.add_argument("--run", required=True, help="run whose week's published signals are compared")
-    parser.add_argument("--rows", type=int, default=5, help="samples of each kind (default 5)")
-    parser.add_argument("--full", action="store_true", help="as a full sync: every row is sent")
-    arguments = parser.parse_args(argv)
+    arguments = _parser().parse_args(argv)
     settings = load_or_exit(SfSyncSettings)
+    configure_logging(settings, service="sf_sync")
     try:
-        found = asyncio.run(_of_run(settings, arguments.run, samples=arguments.rows, full=arguments.full))
+        found = asyncio.run(_of_arguments(settings, arguments))
     except RetlError as error:
-        sys.stderr.write(f"{error}\n{error.next_step}\n")
-        return 1
+        sys.stderr.write(f"{error.code}: {error}\nNext: {error.next_step}\n")
+        return WRONG_USAGE if isinstance(error, WeekError) else FAILED
     sys.stdout.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
     return 0
 
 
-async def _of_run(settings: SfSyncSettings, run_id: str, *, samples: int, full: bool) -> dict[str, Any]:
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m services.sf_sync preview", description=__doc__)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--week", type=date.fromisoformat, help="Monday of the week (default: the newest successful)")
+    which.add_argument("--run", help="a run, for weeks of other than seven days")
+    parser.add_argument("--rows", type=int, default=5, help="samples of each kind (default 5)")
+    parser.add_argument("--full", action="store_true", help="as a full sync: every row is sent")
+    return parser
+
+
+async def _of_arguments(settings: SfSyncSettings, arguments: argparse.Namespace) -> dict[str, Any]:
     async with AsyncExitStack() as stack:
         state = open_state(settings.state_url)
         stack.push_async_callback(state.aclose)
@@ -74,14 +85,31 @@ async def _of_run(settings: SfSyncSettings, run_id: str, *, samples: int, full: 
         stack.callback(session.close)
         settings.scratch_dir.mkdir(parents=True, exist_ok=True)
         scratch = stack.enter_context(scratch_folder(settings.scratch_dir))
-        run = await state.get_run(run_id)
-        if run is None:
-            raise RunUnknownError(f"Run {run_id} is not in the state tables.")
-        local = lake.local_copy(paths.signals_file(run.week.start, run.week.end), scratch)
-        signals = await stack.enter_async_context(local)
+        run = await _find_run(state, settings.pipeline_name, run_id=arguments.run, start=arguments.week)
+        signals = lake.local_copy(paths.signals_file(run.week.start, run.week.end), scratch)
+        source = await stack.enter_async_context(open_source(settings, run.week, signals))
         return await preview(
-            settings, lake, session, run, SignalsFile(signals), scratch=scratch, samples=samples, full=full
+            settings, lake, session, run, source, scratch=scratch, samples=arguments.rows, full=arguments.full
         )
+
+
+async def _find_run(state: State, pipeline: str, *, run_id: str | None, start: date | None) -> Run:
+    """Raises RunUnknownError, and WeekError where `start` is no Monday."""
+    if run_id is not None:
+        run = await state.get_run(run_id)
+        missing = f"Run {run_id} is not in the state tables."
+    elif start is not None:
+        week = Week.of(start)
+        run = await state.successful_run(pipeline, week)
+        missing = f"Week {week} of {pipeline} has no successful run, so there is nothing to sync."
+    else:
+        successful = (RunStatus.SUCCESS, RunStatus.SUCCESS_WITH_REJECTS)
+        newest = await state.runs(pipeline, limit=_RUNS_LOOKED_AT)
+        run = next((run for run in newest if run.status in successful and not run.options.dry_run), None)
+        missing = f"{pipeline} has no successful run yet, so there is nothing to sync."
+    if run is None:
+        raise RunUnknownError(missing)
+    return run
 
 
 async def preview(
@@ -95,7 +123,10 @@ async def preview(
     samples: int = 5,
     full: bool = False,
 ) -> dict[str, Any]:
-    """Counts, samples (field → [held, new] where they differ) and the cost. Raises as the sync's planning does."""
+    """Counts, samples (field → [held, new] where they differ) and the cost. Raises as the sync's planning does.
+
+    `first_sync` says that the week has no snapshot yet, so that every row is new.
+    """
     mapping = load_mapping(settings.sf_mapping_file)
     target = await asyncio.to_thread(check_target, session, mapping, source)
     rank = rank_of(run.requested_at, run.run_id, _AFTER_ALL_ROUNDS)
@@ -112,6 +143,7 @@ async def preview(
         "week_start": str(run.week.start),
         "week_end": str(run.week.end),
         "object": target.mapping.object,
+        "first_sync": not files.accepted,
         **found,
         "cost": {"api_calls": cost.api_calls, "bulk_batches": cost.bulk_batches},
     }

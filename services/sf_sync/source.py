@@ -1,7 +1,7 @@
 """Where the week's rows come from: the signals file named in `gate.passed`, or the warehouse view."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from libs.common.week import Week
 from services.sf_sync.errors import SourceError
+from services.sf_sync.settings import SfSyncSettings
 
 BATCH_ROWS: Final = 10_000
 
@@ -96,6 +97,21 @@ class WarehouseView:
             columns = zip(*rows, strict=True)
             arrays = [_array(values, one.type) for values, one in zip(columns, self.schema, strict=True)]
             yield pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+
+@asynccontextmanager
+async def open_source(
+    settings: SfSyncSettings, week: Week, signals: AbstractAsyncContextManager[Path]
+) -> AsyncIterator[Source]:
+    """The week's rows from where the settings say; `signals` brings the signals file and is entered only for it.
+
+    Raises SourceError, and what `signals` raises.
+    """
+    if settings.sf_source == "warehouse" and settings.sf_warehouse_url is not None:
+        yield WarehouseView(settings.sf_warehouse_url.get_secret_value(), settings.sf_warehouse_view, week)
+        return
+    async with signals as path:
+        yield SignalsFile(path)
 
 
 def distinct_values(source: Source, columns: list[str]) -> dict[str, list[str]]:

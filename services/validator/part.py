@@ -84,11 +84,11 @@ class PartJudge:
 
         Both in the order of the source.
         """
-        table, certain = judge_columns(self._records)
-        doubtful = pc.indices_nonzero(pc.invert(certain)).to_pylist()
+        table, doubtful = judge_columns(self._records)
         valid = table
         if doubtful:
             rows, events = self._judge_one_by_one(doubtful)
+            certain = _all_but(doubtful, len(self._records))
             valid = _merge(table.filter(certain), pc.indices_nonzero(certain), events, rows)
         rejects = sorted(self._rejects, key=lambda reject: (reject.page, reject.position))
         self._report.valid += valid.num_rows
@@ -122,6 +122,14 @@ class PartJudge:
     def _with_batch(self, valid: Any) -> Any:
         batch = [pa.repeat(value, valid.num_rows) for value in self._batch]
         return pa.Table.from_arrays([*valid.columns, *batch], schema=EVENT_SCHEMA)
+
+
+def _all_but(rows: list[int], count: int) -> Any:
+    """A Boolean array of so many rows, false in those given."""
+    mask = bytearray(b"\x01") * count
+    for row in rows:
+        mask[row] = 0
+    return pa.Array.from_buffers(pa.uint8(), count, [None, pa.py_buffer(mask)]).cast(pa.bool_())
 
 
 def _merge(table: Any, rows: Any, events: list[Event], event_rows: list[int]) -> Any:

@@ -2,6 +2,9 @@
 
 The last part is held back until the number of parts is recorded, so that whoever finishes it knows that it was the
 last. Everything that a restart needs lies in the part rows: a part that is recorded is never fetched again.
+
+Two deliveries of one request may be at work at once (a lock was lost, a message sent twice). Each stores files of its
+own; whoever records a part first counts, and the other goes on from that record.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from libs.common.failpoints import failpoint
 from libs.common.lake import paths
 from libs.common.messages import EventsExtracted
 from libs.common.service import Kit
-from libs.common.state import PartRow, Run, Stage, StageStatus
+from libs.common.state import PartRow, PartsTotalError, Run, Stage, StageStatus
 from services.extractor.adapters import RawPartWriter
 from services.extractor.pages import Page
 from services.extractor.paging import Source, named_pages, numbered_pages
@@ -22,14 +25,22 @@ from services.extractor.progress import Progress
 from services.extractor.settings import ExtractorSettings
 
 
-class Extraction:
-    """Takes one run from wherever it stands to the end of its EXTRACT stage. Use once."""
+class _OvertakenError(Exception):
+    """The records say something that this attempt did not write."""
 
-    def __init__(self, run: Run, kit: Kit, settings: ExtractorSettings, source: Source) -> None:
+
+class Extraction:
+    """Takes one run from wherever it stands to the end of its EXTRACT stage. Use once.
+
+    `attempt` is the stage's count of starts, which no other attempt has.
+    """
+
+    def __init__(self, run: Run, kit: Kit, settings: ExtractorSettings, source: Source, *, attempt: int = 1) -> None:
         self._run = run
         self._kit = kit
         self._settings = settings
         self._source = source
+        self._attempt = attempt
         self._progress = Progress()
         self._held: PartRow | None = None
         self._inherited = False
@@ -38,19 +49,29 @@ class Extraction:
 
     async def finish(self) -> None:
         """Fetch what is missing, announce every part, close the stage. Lets errors of source, lake and state pass."""
-        recorded = await self._kit.state.parts(self._run.run_id, Stage.EXTRACT)
+        while True:
+            try:
+                return await self._go_on()
+            except _OvertakenError:
+                self._kit.log.info("extraction_overtaken", attempt=self._attempt)
+
+    async def _go_on(self) -> None:
+        """From what is on record to the end."""
+        stage = await self._kit.state.get_stage(self._run.run_id, Stage.EXTRACT)
+        total = stage.parts_total if stage else None
+        recorded = (await self._kit.state.parts(self._run.run_id, Stage.EXTRACT))[:total]
         for part in recorded[:-1]:
             await self._kit.outbox.release_part(part)
         if recorded:
             self._held, self._inherited = recorded[-1], True
             self._progress = Progress.from_details(self._held.details["progress"])
-        stage = await self._kit.state.get_stage(self._run.run_id, Stage.EXTRACT)
         try:
-            if stage is None or stage.parts_total is None:  # else every part is on record
+            if total is None:  # else every part is on record
                 await self._fetch()
         finally:
             if self._writer is not None:
                 self._writer.discard()
+                self._writer = None
         await self._close()
 
     async def _fetch(self) -> None:
@@ -83,7 +104,8 @@ class Extraction:
 
     def _open_writer(self) -> RawPartWriter:
         if self._writer is None:
-            self._writer = RawPartWriter(self._kit.scratch / f"{self._run.run_id}-raw-{self._index:05d}.parquet")
+            name = f"{self._run.run_id}-raw-{self._index:05d}-{self._attempt:03d}.parquet"
+            self._writer = RawPartWriter(self._kit.scratch / name)
         return self._writer
 
     def _part_is_full(self) -> bool:
@@ -103,7 +125,8 @@ class Extraction:
         await self._release_held()
         writer, index = self._open_writer(), self._index
         await writer.close()
-        raw = await store(self._kit.lake, writer.path, paths.raw_part(self._run.run_id, index), writer.pages)
+        path = paths.raw_part(self._run.run_id, index, self._attempt)
+        raw = await store(self._kit.lake, writer.path, path, writer.pages)
         announcement = EventsExtracted(
             run_id=self._run.run_id,
             pipeline_name=self._run.pipeline_name,
@@ -115,6 +138,7 @@ class Extraction:
             first_page=writer.first_page,
             last_page=writer.last_page,
         )
+        outgoing = Outgoing.of(announcement).to_json()
         await failpoint("after_work", stage=Stage.EXTRACT, part=index)
         self._held = await self._kit.state.record_part(
             self._run.run_id,
@@ -123,8 +147,10 @@ class Extraction:
             self._kit.clock.now(),
             row_count=writer.events,
             details={"pages": writer.pages, "progress": self._progress.to_details()},
-            outgoing=Outgoing.of(announcement).to_json(),
+            outgoing=outgoing,
         )
+        if self._held.outgoing != outgoing:
+            raise _OvertakenError
         self._inherited = False
         writer.discard()
         self._writer = None
@@ -137,7 +163,10 @@ class Extraction:
 
     async def _close(self) -> None:
         state, progress = self._kit.state, self._progress
-        await state.set_parts_total(self._run.run_id, self._index)
+        try:
+            await state.set_parts_total(self._run.run_id, self._index)
+        except PartsTotalError as error:
+            raise _OvertakenError from error
         await state.add_run_counts(self._run.run_id, rows_fetched=progress.events)
         await state.finish_stage(
             self._run.run_id,

@@ -36,12 +36,12 @@ async def handle(message: WeekRequested, deps: Deps) -> Outcome:
         return Done(f"the run is {run.status}")
     if run is None:
         run = await _open(message, deps)
-    await state.start_stage(run.run_id, Stage.EXTRACT, clock.now())
+    stage = await state.start_stage(run.run_id, Stage.EXTRACT, clock.now())
     if not run.options.force and not run.options.dry_run:
         done_before = await state.successful_run(run.pipeline_name, run.week)
         if done_before is not None:
             return await skip_published_week(run, done_before, deps.kit)
-    await Extraction(run, deps.kit, deps.settings, deps.source).finish()
+    await Extraction(run, deps.kit, deps.settings, deps.source, attempt=stage.attempts).finish()
     return Done()
 
 

@@ -24,7 +24,7 @@ KILLS = [Sabotage(case="killed", service=service, point="after_work", action="ki
 async def plant(start_plant: StartPlant) -> Plant:
     size = str(EVENTS_A_PART)
     return await start_plant(
-        events=PARTS * EVENTS_A_PART,
+        events=PARTS * EVENTS_A_PART - 5,
         sabotage=KILLS,
         settings={"API_PAGE_SIZE": size, "PART_MAX_EVENTS": size, "LOAD_GROUP_EVENTS": str(10 * EVENTS_A_PART)},
     )
@@ -61,4 +61,14 @@ async def test_when_one_of_two_replicas_of_every_service_is_killed_the_other_end
     await fresh.finished()
     assert [kill for kill in KILLS if not fresh.reached(kill).exists()] == []
     assert len(fresh.deaths) == len(SERVICES)
+    assert differences(outcome_of(fresh), undisturbed) == {}
+
+
+async def test_both_replicas_at_work_on_the_same_messages_at_once_take_effect_once(
+    doubled: Plant, fresh: Plant, undisturbed: Outcome
+) -> None:
+    for _ in range(2):
+        await fresh.request("twins")
+    await fresh.finished()
+    assert {line["replica"] for line in fresh.log_lines("extractor", "message")} == {"extractor", "extractor-2"}
     assert differences(outcome_of(fresh), undisturbed) == {}

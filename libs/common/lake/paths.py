@@ -91,9 +91,13 @@ def raw_dir(run_id: str) -> str:
     return f"{run_dir(run_id)}/raw"
 
 
-def raw_part(run_id: str, index: int) -> str:
-    """Raw pages of one part, byte-exact, as fetched."""
-    return f"{raw_dir(run_id)}/{part_name(index)}"
+def raw_part(run_id: str, index: int, attempt: int = 1) -> str:
+    """Raw pages of one part, byte-exact, as fetched; from the second attempt on under a name of the attempt's own.
+
+    What is fetched again is not the same to the byte, and two attempts may be at work at once.
+    """
+    name = part_name(index)
+    return f"{raw_dir(run_id)}/{name if attempt == 1 else name.replace('.parquet', f'-attempt-{attempt:03d}.parquet')}"
 
 
 def validated_dir(run_id: str) -> str:

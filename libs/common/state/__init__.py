@@ -1,6 +1,7 @@
 """The state of the pipeline: checkpoint, runs, stages, parts; in Azure SQL or an SQLite file."""
 
 from libs.common.state.errors import (
+    PartsTotalError,
     RunEndedError,
     RunMissingError,
     StateBusyError,
@@ -39,6 +40,7 @@ __all__ = [
     "GateCommit",
     "PartRow",
     "PartTotals",
+    "PartsTotalError",
     "Run",
     "RunEndedError",
     "RunMissingError",

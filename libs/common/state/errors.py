@@ -128,6 +128,10 @@ class WeekDoneError(StateConflictError):
         self.successful_run_id = successful_run_id
 
 
+class PartsTotalError(StateConflictError):
+    """The week is recorded with another number of parts."""
+
+
 class RunEndedError(StateConflictError):
     """The run is not active any more."""
 

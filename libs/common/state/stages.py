@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Table, false, insert, select, update
 
 from libs.common.state.database import Store, changed
-from libs.common.state.errors import RunMissingError, StateConflictError
+from libs.common.state.errors import PartsTotalError, RunMissingError
 from libs.common.state.records import NO_FAILURE, failure_values, stage_of
 from libs.common.state.types import Failure, Stage, StageRow, StageStatus
 
@@ -29,7 +29,7 @@ class Stages(Store):
         )
 
     async def set_parts_total(self, run_id: str, parts_total: int) -> None:
-        """Record, once, how many parts the week has. Raises StateConflictError where another number is recorded."""
+        """Record, once, how many parts the week has. Raises PartsTotalError where another number is recorded."""
         table = self._tables.stage
         key = _key(table, run_id, Stage.EXTRACT)
 
@@ -45,7 +45,7 @@ class Stages(Store):
         if recorded is None:
             raise RunMissingError(f"Stage {Stage.EXTRACT} of run {run_id} was never started.")
         if recorded != parts_total:
-            raise StateConflictError(f"Run {run_id} has {recorded} parts, not {parts_total}.")
+            raise PartsTotalError(f"Run {run_id} has {recorded} parts, not {parts_total}.")
 
     async def finish_stage(
         self,

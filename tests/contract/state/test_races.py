@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from libs.common.messages import WeekRequested
-from libs.common.state import RunStatus, Stage, StageStatus, State, StateConflictError, WeekBusyError, migrate
+from libs.common.state import PartsTotalError, RunStatus, Stage, StageStatus, State, WeekBusyError, migrate
 
 Build = Callable[..., WeekRequested]
 PROCESSES = 4
@@ -136,7 +136,7 @@ async def test_one_of_two_numbers_of_parts_is_recorded(
         state.set_parts_total(pipeline, 3), other.set_parts_total(pipeline, 4), return_exceptions=True
     )
 
-    assert [type(end) for end in ends if end is not None] == [StateConflictError]
+    assert [type(end) for end in ends if end is not None] == [PartsTotalError]
 
 
 async def test_everybody_who_records_a_part_gets_the_same_row(

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
+from libs.common.blobs import open_blob
+from libs.common.bus.envelope import Outgoing
+from libs.common.messages import EventsExtracted, decode
+from libs.common.service import Kit
 from libs.common.settings import load_settings
-from libs.common.state import Stage, StageStatus
+from libs.common.state import PartRow, Stage, StageStatus
 from libs.common.week import Week
 from services.extractor.extraction import Extraction
 from services.extractor.pages import Page, read_page
@@ -103,3 +109,48 @@ async def test_when_the_last_part_is_announced_nothing_of_the_stage_is_left_to_d
         stage = await kit.state.get_stage(run.run_id, Stage.EXTRACT)
     assert stage is not None
     assert (stage.status, stage.row_count, stage.parts_total) == (StageStatus.SUCCESS, 3, 1)
+
+
+async def announced_rows(kit: Kit, part: PartRow) -> int:
+    """Records in the file that the part's message names, once its checksum is found right."""
+    assert part.outgoing is not None
+    message = decode(Outgoing.from_json(part.outgoing).body)
+    assert isinstance(message, EventsExtracted)
+    async with open_blob(kit.lake, message.raw, kit.scratch) as file:
+        return sum(len(json.loads(body)) for body in pq.read_table(file).column("body").to_pylist())
+
+
+class Rival(Shop):
+    """An API that lets another delivery of the same request extract the whole week before it serves a page."""
+
+    def __init__(self, events: int, at_page: int, extract: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(events)
+        self._at_page = at_page
+        self._extract = extract
+
+    async def numbered_page(self, week: Week, number: int) -> Page:
+        if number == self._at_page:
+            self._at_page = 0
+            await self._extract()
+        return await super().numbered_page(week, number)
+
+
+@pytest.mark.parametrize("events", [3, 8, 9])
+@pytest.mark.parametrize("at_page", [1, 2, 3])
+async def test_two_deliveries_at_work_at_once_record_and_announce_one_set_of_parts(
+    tmp_path: Path, events: int, at_page: int
+) -> None:
+    publisher = RecordingPublisher()
+    async with open_kit(tmp_path, publisher) as kit:
+        run = await open_run(kit)
+        for _ in range(2):
+            await kit.state.start_stage(run.run_id, Stage.EXTRACT, kit.clock.now())
+        second = Extraction(run, kit, SETTINGS, Shop(events), attempt=2)
+        await Extraction(run, kit, SETTINGS, Rival(events, at_page, second.finish), attempt=1).finish()
+        parts = await kit.state.parts(run.run_id, Stage.EXTRACT)
+        stage = await kit.state.get_stage(run.run_id, Stage.EXTRACT)
+        announced = {part.part: await announced_rows(kit, part) for part in parts}
+    assert stage is not None
+    assert stage.parts_total == len(parts)
+    assert sum(announced.values()) == sum(part.row_count for part in parts) == events
+    assert {message.to_json() for message in publisher.sent} == {part.outgoing for part in parts}

@@ -2,10 +2,11 @@
 
     python -m tests.bench.baseline --base-url URL --api-key KEY --week-start D --out FOLDER
 
-Fetches the week page by page over one kept connection (requests), holds every record to the contract with a Pydantic
-model, keeps what is refused with its code, collects rows into pandas frames of as many events as the loader puts into
-a file, and writes them sorted as Parquet (zstd), each with its SHA-256. It keeps no raw pages and no state, reads
-nothing back, and cannot go on where it stopped. Prints one JSON object. Needs requirements/baseline.txt on its path.
+Fetches the week page by page over one kept connection (requests), keeps the pages as served (zstd), holds every record
+to the contract with a Pydantic model, counts fields outside the contract, keeps what is refused with its code, collects
+rows into pandas frames of as many events as the loader puts into a file, and writes them sorted as Parquet (zstd), each
+with its SHA-256. It has no state, reads nothing back, and cannot go on where it stopped. Prints one JSON object. Needs
+requirements/baseline.txt on its path.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ Price = Annotated[Decimal, Field(ge=0, max_digits=18, decimal_places=4)]
 class Event(BaseModel):
     """The contract of an event, as one would write it with Pydantic."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="allow")
 
     event_time: Annotated[datetime, BeforeValidator(_instant)]
     event_type: Annotated[str, Required, StringConstraints(to_lower=True)]
@@ -105,6 +106,7 @@ class Pipeline:
         self.valid = 0
         self.price = Decimal(0)
         self.reject_counts: Counter[str] = Counter()
+        self.unknown_fields: Counter[tuple[str, str]] = Counter()
         self.files: dict[str, str] = {}
 
     def add(self, page: int, records: list[Any]) -> None:
@@ -116,6 +118,10 @@ class Pipeline:
                 raw = json.dumps(record, default=str)
                 self._rejects.append((page, position, code, field, str(error), raw))
             else:
+                if event.model_extra:
+                    self.unknown_fields.update(
+                        (name, type(value).__name__) for name, value in event.model_extra.items()
+                    )
                 self._rows.append(event.model_dump())
         if len(self._rows) >= FILE_EVENTS:
             self.write_events()
@@ -154,7 +160,7 @@ def run(base_url: str, api_key: str, week_start: date, page_size: int, out: Path
     out.mkdir(parents=True)
     pipeline = Pipeline(week_start, out)
     start, cpu = time.perf_counter(), time.process_time()
-    with requests.Session() as session:
+    with requests.Session() as session, pa.output_stream(str(out / "pages.zst"), compression="zstd") as pages:
         session.headers["Authorization"] = f"Bearer {api_key}"
         days = {"start_date": week_start.isoformat(), "end_date": (week_start + timedelta(days=6)).isoformat()}
         page = 1
@@ -162,6 +168,7 @@ def run(base_url: str, api_key: str, week_start: date, page_size: int, out: Path
             query = {**days, "page": str(page), "page_size": str(page_size)}
             response = session.get(f"{base_url}/events", params=query, timeout=TIMEOUT_SEC)
             response.raise_for_status()
+            pages.write(response.content)
             records = response.json(parse_float=Decimal)
             pipeline.add(page, records)
             if len(records) < page_size:

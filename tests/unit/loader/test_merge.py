@@ -70,6 +70,31 @@ def test_merging_again_gives_the_same_bytes_and_every_value(tmp_path: Path, monk
     assert metadata.row_group(0).column(7).compression == "ZSTD"
 
 
+def test_a_query_for_one_user_finds_its_row_groups_by_their_statistics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(merge, "ROW_GROUP_EVENTS", 8)
+    users = [f"{number * 7 % 32:02}" for number in range(32)]
+    sources = [
+        written(tmp_path / "1", [event(user, 1) for user in users]),
+        written(tmp_path / "2", [event(user, 2) for user in reversed(users)]),
+    ]
+    merge_events(sources, tmp_path / "merged")
+    metadata = pq.ParquetFile(tmp_path / "merged").metadata
+    of_users = [metadata.row_group(group).column(7).statistics for group in range(metadata.num_row_groups)]
+    assert len(of_users) == 8
+    for user in users:
+        assert sum(found.min <= user <= found.max for found in of_users) == 1
+
+
+def test_every_column_of_a_row_group_has_statistics(tmp_path: Path) -> None:
+    merge_events([written(tmp_path / "1", [event("a", 1, brand="x")])], tmp_path / "merged")
+    group = pq.ParquetFile(tmp_path / "merged").metadata.row_group(0)
+    columns = [group.column(number) for number in range(group.num_columns)]
+    assert [column.path_in_schema for column in columns] == EVENT_SCHEMA.names
+    assert all(column.is_stats_set for column in columns)
+
+
 def test_facts_are_read_from_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(merge, "ROW_GROUP_EVENTS", 1)
     source = written(tmp_path / "1", [event("a", 5), event("b", 1), event("c", 9)])

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.loader.plan import Group, plan_groups
+from services.loader.settings import LoaderSettings
 
 _sizes = st.lists(st.integers(0, 12), min_size=1, max_size=12)
 
@@ -50,3 +51,9 @@ def test_whoever_brings_the_last_part_a_group_needs_sees_the_group(sizes: list[i
         assert groups == final[: len(groups)]
         seen |= {group for group in groups if part <= group.closed_by}
     assert seen == set(final)
+
+
+def test_ten_million_events_are_tens_of_files() -> None:
+    most_records = LoaderSettings.model_fields["load_group_events"].default
+    groups = plan_groups([(part, 100_000) for part in range(100)], 100, most_records=most_records)
+    assert len(groups) == 34

@@ -118,24 +118,24 @@ class WeekAudit(AbstractContextManager["WeekAudit"]):
         try:
             rows = self._rows(rule.sql)
             if len(rows) != 1 or len(rows[0]) != 1:
-                raise RuleError(f"Rule {rule.name!r}: its sql must give one row with one number.")
+                raise RuleError(f"rule {rule.name!r}: its sql must give one row with one number.")
             value = None if rows[0][0] is None else Decimal(str(rows[0][0]))
         except (duckdb.Error, ArithmeticError) as error:
-            raise RuleError(f"Rule {rule.name!r}: its sql does not work: {error}.") from error
+            raise RuleError(f"rule {rule.name!r}: its sql does not work: {error}.") from error
         if value is not None and not value.is_finite():
-            raise RuleError(f"Rule {rule.name!r}: its sql gave {value}, which can be compared with nothing.")
+            raise RuleError(f"rule {rule.name!r}: its sql gave {value}, which can be compared with nothing.")
         return value
 
     def sample(self, rule: Rule, limit: int, target: Path) -> int:
         """Write at most `limit` failing rows of a rule to a Parquet file; returns how many there are in all."""
         if rule.failing_rows is None:
-            raise RuleError(f"Rule {rule.name!r} has no failing_rows.")
+            raise RuleError(f"rule {rule.name!r} has no failing_rows.")
         name = str(target).replace("'", "''")
         try:
             total = self._one(f"SELECT count(*) FROM ({rule.failing_rows})")
             self._rows(f"COPY (SELECT * FROM ({rule.failing_rows}) LIMIT {limit}) TO '{name}' (FORMAT parquet)")
         except duckdb.Error as error:
-            raise RuleError(f"Rule {rule.name!r}: its failing_rows do not work: {error}.") from error
+            raise RuleError(f"rule {rule.name!r}: its failing_rows do not work: {error}.") from error
         return total
 
     def customers(self) -> list[tuple[str, int]]:

@@ -12,7 +12,7 @@ from services.sf_sync.login import grant_of
 from services.sf_sync.mapping import load_mapping
 from services.sf_sync.session import SalesforceSession
 from services.sf_sync.settings import SfSyncSettings
-from services.sf_sync.sync import Tools
+from services.sf_sync.tools import Tools
 
 
 @asynccontextmanager

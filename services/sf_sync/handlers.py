@@ -7,7 +7,8 @@ from libs.common.outcome import Done, Outcome
 from libs.common.state import Stage, StageStatus
 from services.sf_sync.errors import SyncTakenOverError
 from services.sf_sync.source import open_source
-from services.sf_sync.sync import RunSync, Tools
+from services.sf_sync.sync import finish
+from services.sf_sync.tools import Attempt, Tools
 
 
 async def handle(message: GatePassed, tools: Tools) -> Outcome:
@@ -22,11 +23,11 @@ async def handle(message: GatePassed, tools: Tools) -> Outcome:
     stage = await tools.state.start_stage(run.run_id, Stage.SALESFORCE_SYNC, tools.clock.now())
     if stage.status is not StageStatus.RUNNING:
         return Done(f"the sync ended before as {stage.status}")
-    sync = RunSync(tools, run, attempt=stage.attempts, full=message.full_sync)
+    attempt = Attempt.begin(tools, run, number=stage.attempts, full=message.full_sync)
     try:
         signals = open_blob(tools.lake, message.signals, tools.scratch)
         async with open_source(tools.settings, run.week, signals) as source:
-            report = await sync.finish(source)
+            report = await finish(attempt, source)
     except SyncTakenOverError as error:
         return Done(str(error))
     await failpoint("after_work", stage=Stage.SALESFORCE_SYNC)

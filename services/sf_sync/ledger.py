@@ -126,6 +126,20 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     """Accepted in earlier rounds, as `updated`: they are unchanged in this one, and still this run's work."""
     updated: int = 0
 
+    @property
+    def planned(self) -> Plan:
+        """The plan of a round that has one."""
+        if self.plan is None:
+            raise AssertionError("a round that sends has a plan")
+        return self.plan
+
+    @property
+    def ended(self) -> Result:
+        """The result of a round that has one."""
+        if self.result is None:
+            raise AssertionError("a round that is reported on has a result")
+        return self.result
+
 
 class Send(msgspec.Struct, frozen=True, kw_only=True):
     """One sending."""
@@ -169,6 +183,11 @@ class Ledger:
         """All sendings on record, of all rounds."""
         rows = await self._state.parts(self._run_id, _STAGE, first=_HEADER + 1)
         return [_entry(row, Send) for row in rows]
+
+    async def plan_waves(self, header: Entry[Header], plan: Plan, waves: list[Wave]) -> Entry[Header]:
+        """Record what the round sends; `waves` are all of its waves so far."""
+        next_part = waves[-1].first_part + len(waves[-1].sizes) if waves else header.value.next_part
+        return await self.move(header, plan=plan, waves=waves, next_part=next_part)
 
     async def move(self, entry: Entry[T], **changes: Any) -> Entry[T]:
         """Record a change of the entry. Raises SyncTakenOverError if somebody else has changed it since it was read."""

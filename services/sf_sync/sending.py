@@ -5,9 +5,8 @@ that was closed is asked how it stands and never sent again; a Collections call 
 """
 
 import asyncio
-import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -26,9 +25,10 @@ from services.sf_sync.errors import (
     SalesforceUnavailableError,
 )
 from services.sf_sync.files import local_copies, read_batches, scratch_folder
+from services.sf_sync.job_outcomes import write_job_outcomes
 from services.sf_sync.ledger import Entry, Ledger, Send, SendState, Wave, Way
 from services.sf_sync.mapping import ResolvedMapping
-from services.sf_sync.outcomes import ABORTED, UNPROCESSED, Kind, RowError
+from services.sf_sync.patience import Patience
 from services.sf_sync.session import SalesforceSession
 
 _log: Final = structlog.get_logger(__name__)
@@ -42,19 +42,9 @@ def outcomes_file(wave: Wave, number: int) -> str:
     return f"{wave.file.removesuffix('.parquet')}/outcomes-{number:05d}.parquet"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How a job is waited for."""
-
-    first_sec: float
-    max_sec: float
-    total_sec: float
-    draw: Callable[[], float] = field(default=random.random)
-
-    def wait(self, look: int) -> float:
-        """Seconds before look number `look` (from 0): grows by half, up to a fifth off so that looks do not align."""
-        grown = min(self.first_sec * 1.5 ** min(look, 40), self.max_sec)
-        return grown * (1 - 0.2 * self.draw())
+def outcomes_files(wave: Wave) -> list[str]:
+    """Those of all sendings of a wave, in order."""
+    return [outcomes_file(wave, number) for number in range(len(wave.sizes))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +136,9 @@ class Sender:
         with scratch_folder(self.scratch) as folder:
             local = folder / "outcomes.parquet"
             pages = {which: await self._results(job, which, folder) for which in ResultSet}
-            written = await asyncio.to_thread(_write_job_outcomes, local, job, pages, entry.value, self.mapping)
+            written = await asyncio.to_thread(
+                write_job_outcomes, local, job, pages, entry.value.wave, self.mapping.external_id
+            )
             if written.rows != entry.value.rows:
                 raise OutcomesIncompleteError(
                     f"Job {job.job_id} ({job.state}) got {entry.value.rows} rows and reports on {written.rows}."
@@ -214,28 +206,6 @@ def _job_id(entry: Entry[Send]) -> str:
     if entry.value.job_id is None:
         raise AssertionError(f"a sending that is {entry.value.state} has a job")
     return entry.value.job_id
-
-
-def _write_job_outcomes(
-    target: Path, job: Job, pages: dict[ResultSet, list[Path]], send: Send, mapping: ResolvedMapping
-) -> results.OutcomeWriter:
-    with results.OutcomeWriter(target, wave=send.wave, job_id=job.job_id) as writer:
-        results.add_successful(writer, pages[ResultSet.SUCCESSFUL], mapping.external_id)
-        results.add_failed(writer, pages[ResultSet.FAILED], mapping.external_id)
-        results.add_unprocessed(writer, pages[ResultSet.UNPROCESSED], mapping.external_id, _why_unprocessed(job))
-    return writer
-
-
-def _why_unprocessed(job: Job) -> RowError:
-    if job.state is JobState.ABORTED:
-        return ABORTED
-    if job.error_message.startswith(_HOPELESS):
-        return RowError("JOB_FAILED", job.error_message, Kind.PERMANENT)
-    return RowError(UNPROCESSED.code, job.error_message or UNPROCESSED.message, UNPROCESSED.kind)
-
-
-_HOPELESS: Final = ("InvalidBatch", "ClientInputError", "InvalidJob", "FeatureNotEnabled")
-"""How the error of a job begins that would fail again in the same way (Bulk API 2.0 guide, Errors)."""
 
 
 def _slice(source: Path, start: int, rows: int, mapping: ResolvedMapping) -> list[dict[str, str | None]]:

@@ -33,7 +33,7 @@ from services.sf_sync.handlers import handle
 from services.sf_sync.mapping import load_mapping
 from services.sf_sync.settings import SfSyncSettings
 from services.sf_sync.source import SIGNALS_SCHEMA
-from services.sf_sync.sync import Tools
+from services.sf_sync.tools import Tools
 
 OBJECT = "Customer_Weekly_Metric__c"
 PIPELINE = "ecommerce_customer_weekly"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -22,6 +20,7 @@ from libs.common.lake import open_lake
 from libs.common.metrics import Metrics
 from libs.common.outbox import Outbox
 from libs.common.retry import RetryPolicy
+from libs.common.scratch import process_folder
 from libs.common.settings import ServiceSettings
 from libs.common.state import State, migrate_if_embedded, open_state
 from libs.common.worker.admission import Admission
@@ -180,23 +179,10 @@ async def _listen(server: HealthServer, settings: ServiceSettings) -> None:
 
 
 def _scratch(settings: ServiceSettings, name: str, stack: AsyncExitStack) -> Path:
-    """`{SCRATCH_DIR}/{service}-{process id}`, empty; what dead processes of this service left behind is removed."""
-    settings.scratch_dir.mkdir(parents=True, exist_ok=True)
-    for left in settings.scratch_dir.glob(f"{name}-*"):
-        if not _is_alive(left.name.rpartition("-")[2]):
-            shutil.rmtree(left, ignore_errors=True)
-    scratch = settings.scratch_dir / f"{name}-{os.getpid()}"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir()
-    stack.callback(shutil.rmtree, scratch, ignore_errors=True)
-    return scratch
-
-
-def _is_alive(pid: str) -> bool:
     try:
-        os.kill(int(pid), 0)
-    except (ValueError, ProcessLookupError):
-        return False
-    except PermissionError:
-        return True
-    return True
+        return stack.enter_context(process_folder(settings.scratch_dir, name))
+    except OSError as error:
+        raise SettingsError(
+            f"SCRATCH_DIR {settings.scratch_dir} cannot be used: {error.strerror}.",
+            next_step="Set SCRATCH_DIR to a folder in which the service may write.",
+        ) from error

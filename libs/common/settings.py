@@ -70,7 +70,7 @@ class ServiceSettings(CommonSettings):
         8080, ge=0, le=65535, description="Port of /livez, /readyz and /metrics; 0 picks a free one."
     )
     scratch_dir: Path = Field(
-        Path("/tmp/retl"), description="Folder for temporary files, bounded by part, emptied at start."
+        Path("/tmp/retl"), description="Folder for temporary files, bounded by part; processes may share it."
     )
     run_budget_sec: float = Field(4 * 3600, gt=0, description="Seconds after which a run is TIMED_OUT.")
     stop_grace_sec: float = Field(25, ge=0, description="Seconds that work in flight gets to finish after SIGTERM.")

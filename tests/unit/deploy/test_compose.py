@@ -50,6 +50,12 @@ def test_every_container_is_locked_down_and_bounded(name: str) -> None:
     assert described["mem_limit"]
 
 
+@pytest.mark.parametrize("name", COMPOSE)
+def test_every_volume_has_a_name_by_which_it_can_be_removed(name: str) -> None:
+    declared = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["volumes"]
+    assert {volume.split(":")[0] for volume in COMPOSE[name].get("volumes", [])} <= set(declared)
+
+
 @pytest.mark.parametrize("name", [name for name, described in COMPOSE.items() if "ports" in described])
 def test_ports_are_open_on_this_machine_only(name: str) -> None:
     assert all(port.startswith("127.0.0.1:") for port in COMPOSE[name]["ports"])

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test e2e check format lock clean up down logs
+.PHONY: help setup demo test e2e bench bench-large check format lock clean up down logs
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -28,6 +28,16 @@ test: $(STAMP) ## unit, contract, integration and chaos tests; no Docker
 
 e2e: $(STAMP) ## the compose stack, tested; needs Docker, and says so where there is none
 	@TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m pytest tests/e2e $(ARGS)
+
+bench: $(STAMP) ## speed and memory of delivery, pipeline, gate and sync, against baselines in the same run
+	@$(BIN)/python -m tests.bench.delivery
+	@$(BIN)/python -m tests.bench.pipeline $(ARGS)
+	@$(BIN)/python -m tests.bench.gate --events 1000000
+	@$(BIN)/python -m tests.bench.sync --rows 1000000
+
+bench-large: $(STAMP) ## the pipeline and the gate on a week of ten million events
+	@$(BIN)/python -m tests.bench.pipeline --rounds 1 --large $(ARGS)
+	@$(BIN)/python -m tests.bench.gate --events 10000000
 
 up: ## build and start the compose stack
 	@docker compose up --build --wait

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import signal
@@ -81,6 +82,7 @@ def _begin(prepare: Callable[[], None] | None) -> None:
     threading.Thread(target=_exit_after_parent, name="follow parent", daemon=True).start()
     if prepare is not None:
         prepare()
+    gc.freeze()  # what is imported stays: no collection need look at it again
 
 
 def _nothing() -> None:

@@ -10,6 +10,7 @@ if __name__ == "__main__":
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Sequence
@@ -46,6 +47,7 @@ def main(service: Service[M, S], argv: Sequence[str] | None = None) -> int:
         stop_exporter = telemetry.start_exporter(service.name)
     except SettingsError as error:
         return _refuse(error)
+    gc.freeze()  # what is imported stays: no collection need look at it again
     try:
         asyncio.run(_run_until_signal(service, settings, log))
     except RetlError as error:

@@ -7,9 +7,8 @@ import json
 import shutil
 import signal
 import sqlite3
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 from libs.cli.processes import Child, Children, free_port
 from libs.cli.stack import DEMO_API_KEY, SERVICES
 from libs.common.bus.envelope import Outgoing
-from libs.common.bus.servicebus import Bus, connect
+from libs.common.bus.servicebus import connect
 from libs.common.messages import WeekRequested
 from libs.common.settings import CommonSettings, load_settings
 from libs.common.state import migrate
@@ -32,6 +31,7 @@ from tests.chaos.surroundings import (
     bare_environment,
     topology,
 )
+from tests.chaos.windows import Windows
 
 PATIENCE_SEC = 90.0
 """For a condition in other processes, on a machine that others use too."""
@@ -40,32 +40,22 @@ _TABLES = ("pipeline_checkpoint", "pipeline_run", "pipeline_stage", "pipeline_pa
 
 
 @dataclass(slots=True)
-class Plant:
+class Plant(Windows):
     """Started once for the tests of a module; `reset` makes it as good as new, but for the processes.
 
     The broker recognises no duplicates, so that every repeat reaches the services. When a service is killed all locks
     run out at once, as they would after LOCK_SEC: nobody needs to wait for that.
     """
 
-    folder: Path
     sabotage: Sequence[Sabotage] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     events: int = EVENTS
     deaths: list[str] = field(default_factory=list)
-    children: dict[str, Child] = field(default_factory=dict)
     _environment: dict[str, str] = field(default_factory=dict)
     _supervisor: Children = field(init=False)
     _watching: asyncio.Task[None] = field(init=False)
-    _bus: Bus = field(init=False)
     _expiring: set[asyncio.Future[Any]] = field(default_factory=set)
-
-    @property
-    def lake(self) -> Path:
-        return self.folder / "lake"
-
-    @property
-    def database(self) -> Path:
-        return self.folder / "state.db"
+    _cleanup: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     def reached(self, sabotage: Sabotage) -> Path:
         """The file that is there as soon as the failpoint was reached."""
@@ -82,6 +72,7 @@ class Plant:
         (self.folder / "topology.json").write_text(json.dumps(topology()))
         migrate(f"sqlite:///{self.database}")
         self._supervisor = Children(self._died)
+        self._cleanup.push_async_callback(self._kill_all)
         bus = self._emulator(
             "servicebus", "--topology", str(self.folder / "topology.json"), "--data", str(self.folder / "bus")
         )
@@ -98,10 +89,8 @@ class Plant:
             "FAILPOINT": " ".join(each.failpoint(self.reached(each), self.released(each)) for each in self.sabotage),
             **self.settings,
         }
-        self._bus = connect(
-            load_settings(CommonSettings, _env_file=None, servicebus_connection_string=bus.ready["connection_string"])
-        )
         self._watching = asyncio.create_task(asyncio.sleep(0), name="supervisor")
+        self._cleanup.push_async_callback(self._unwatch)
         await self._start_services("")
 
     async def add_replicas(self) -> None:
@@ -114,9 +103,14 @@ class Plant:
         self._watching = asyncio.create_task(self._supervisor.watch(), name="supervisor")
 
     async def stop(self) -> None:
-        """End all processes, without ado."""
+        """End all processes, without ado; also after a start that failed."""
+        await self._cleanup.aclose()
+
+    async def _unwatch(self) -> None:
         self._watching.cancel()
-        await asyncio.gather(self._watching, self._bus.aclose(), *self._expiring, return_exceptions=True)
+        await asyncio.gather(self._watching, *self._expiring, return_exceptions=True)
+
+    async def _kill_all(self) -> None:
         for child in self.children.values():
             if child.process is not None and child.process.returncode is None:
                 child.process.kill()
@@ -158,7 +152,13 @@ class Plant:
         await self.publish(Outgoing.of(request))
 
     async def publish(self, *messages: Outgoing) -> None:
-        await self._bus.publisher.publish(*messages)
+        """Over a connection of its own: the broker may have been killed since the last one."""
+        connection_string = self._environment["SERVICEBUS_CONNECTION_STRING"]
+        bus = connect(load_settings(CommonSettings, _env_file=None, servicebus_connection_string=connection_string))
+        try:
+            await bus.publisher.publish(*messages)
+        finally:
+            await bus.aclose()
 
     async def finished(self) -> None:
         """The sync has ended, or the run has failed, and no message is left anywhere."""
@@ -182,46 +182,6 @@ class Plant:
                 if self._watching.done():
                     self._watching.result()
                 await asyncio.sleep(0.1)
-
-    def rows(self, query: str, *parameters: object) -> list[dict[str, Any]]:
-        with closing(sqlite3.connect(self.database, timeout=30)) as connection:
-            connection.row_factory = sqlite3.Row
-            return [dict(row) for row in connection.execute(query, parameters)]
-
-    def left_on_the_bus(self) -> dict[str, int]:
-        """Messages that are neither settled nor dead letters, by subscription; scheduled ones by topic."""
-        counts = self.broker("counts")
-        left = {name: count["active"] + count["scheduled"] for name, count in counts["entities"].items()}
-        left |= {name: count["scheduled"] for name, count in counts["topics"].items()}
-        return {name: number for name, number in left.items() if number}
-
-    def dead_letters(self) -> int:
-        return sum(int(count["dead_letter"]) for count in self.broker("counts")["entities"].values())
-
-    def broker(self, path: str) -> Any:
-        """What the broker's HTTP side answers; a fault is a POST."""
-        port = self.children["servicebus"].ready["admin_port"]
-        method = "POST" if path.startswith("faults/") else "GET"
-        return json.loads(_http(f"http://127.0.0.1:{port}/{path}", method))
-
-    def records(self) -> list[dict[str, Any]]:
-        """What Salesforce holds."""
-        base = self.children["salesforce"].ready["login_url"]
-        lines = _http(f"{base}/_emulator/records/Customer_Weekly_Metric__c", "GET").splitlines()
-        return [json.loads(line) for line in lines]
-
-    def log_lines(self, service: str, event: str) -> list[dict[str, Any]]:
-        """Of all replicas and restarts of a service; each knows its `replica`."""
-        return [
-            line | {"replica": path.stem}
-            for path in (self.folder / "logs").glob(f"{service}*.log")
-            for text in path.read_text().splitlines()
-            if text.startswith("{") and (line := json.loads(text))["event"] == event
-        ]
-
-    def actions(self, service: str, case: str) -> set[str]:
-        """What became of the case's messages in a service."""
-        return {line["action"] for line in self.log_lines(service, "message") if line["correlation_id"] == case}
 
     def _is_over(self) -> bool:
         return bool(
@@ -259,9 +219,3 @@ class Plant:
             health_port=port,
         )
         return self.children[replica]
-
-
-def _http(url: str, method: str) -> str:
-    request = urllib.request.Request(url, method=method)
-    with urllib.request.urlopen(request, timeout=30) as response:
-        return str(response.read().decode())

@@ -45,13 +45,12 @@ async def test_two_replicas_share_fifty_parts_and_none_takes_effect_twice(
     assert differences(outcome_of(fresh), undisturbed) == {}
 
     for service in ("validator", "loader"):
-        lines = [line for line in fresh.log_lines(service, "message") if line["correlation_id"] == "doubled"]
+        lines = fresh.messages(service, "doubled")
         assert {line["replica"] for line in lines} == {service, f"{service}-2"}
         assert Counter(line["action"] for line in lines) == {"done": PARTS}
         assert len({line["message_id"] for line in lines}) == PARTS
     for service in ("gate", "sf_sync"):
-        lines = [line for line in fresh.log_lines(service, "message") if line["correlation_id"] == "doubled"]
-        assert [line["action"] for line in lines] == ["done"]
+        assert [line["action"] for line in fresh.messages(service, "doubled")] == ["done"]
 
 
 async def test_when_one_of_two_replicas_of_every_service_is_killed_the_other_ends_the_week(
@@ -70,5 +69,5 @@ async def test_both_replicas_at_work_on_the_same_messages_at_once_take_effect_on
     for _ in range(2):
         await fresh.request("twins")
     await fresh.finished()
-    assert {line["replica"] for line in fresh.log_lines("extractor", "message")} == {"extractor", "extractor-2"}
+    assert {line["replica"] for line in fresh.messages("extractor", "twins")} == {"extractor", "extractor-2"}
     assert differences(outcome_of(fresh), undisturbed) == {}

@@ -10,7 +10,6 @@ import msgspec
 from libs.common.lake import Lake, LakeFileNotFoundError, paths
 from libs.common.manifest import LoadManifest, StagedFile
 from libs.common.state import Failure, RunStatus
-from services.gate.decision import Decision
 from services.gate.rules import Check
 
 
@@ -26,11 +25,6 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     reject_rate_pct: Decimal
     profile: dict[str, Any]
     signals: StagedFile | None
-
-    @property
-    def decision(self) -> Decision:
-        """The end that the run is to have."""
-        return Decision(self.status, self.failure)
 
     def details(self, manifest: LoadManifest, files: dict[str, list[str]]) -> dict[str, Any]:
         """What the stage row tells: the figures of every check, and where the files are."""

@@ -77,9 +77,8 @@ class ApiClient:
 
     async def named_page(self, week: Week, number: int, cursor: str | None) -> Page:
         """The page that `cursor` names, the week's first without one. A cursor that is a link is followed as it is."""
-        if cursor is not None and self._settings.api_pagination == "link":
-            url = self._events_url.join(URL(cursor, encoded=True))
-            self._refuse_other_origin(url, number)
+        if cursor is not None and self._follows_links:
+            url = self._follow(self._events_url, cursor, number)
         else:
             url = self._week_url(week, **({} if cursor is None else {"cursor": cursor}))
         return await self._page(url, number, missing_is_empty=False)
@@ -125,8 +124,7 @@ class ApiClient:
             for _ in range(MAX_REDIRECTS + 1):
                 async with self._session.get(url, allow_redirects=False) as response:
                     if response.status in {301, 302, 303, 307, 308} and "Location" in response.headers:
-                        url = url.join(URL(response.headers["Location"]))
-                        self._refuse_other_origin(url, number)
+                        url = self._follow(url, response.headers["Location"], number)
                         continue
                     if response.status == 404 and missing_is_empty:
                         return _Answer(b"[]", None, None)
@@ -174,19 +172,26 @@ class ApiClient:
             raise ApiBusyError(f"{place} answered {status} to page {number}.", retry_after_sec=after)
         raise ApiResponseError(f"{place} answered {status} to page {number}.")
 
-    def _refuse_other_origin(self, url: URL, number: int) -> None:
-        if self._settings.api_key is not None and url.origin() != self._events_url.origin():
+    def _follow(self, url: URL, reference: str, number: int) -> URL:
+        """Where a link or a redirect of `url` leads; refused where the key must not go."""
+        try:
+            target = url.join(URL(reference, encoded=True))
+            origin = target.origin()
+        except ValueError as error:
+            raise ApiResponseError(f"Page {number} leads to something that is no URL: {reference[:200]!r}.") from error
+        if self._settings.api_key is not None and origin != self._events_url.origin():
             raise ApiResponseError(
-                f"Page {number} leads to another host ({_place(url)}); the key is for {self._events_url.origin()}.",
+                f"Page {number} leads to another host ({_place(target)}); the key is for {self._events_url.origin()}.",
                 next_step="If that host is right, name it in API_BASE_URL.",
             )
+        return target
 
 
 def retry_after_sec(header: str | None, now: datetime) -> float | None:
     """Seconds to wait by a Retry-After header, in either form (RFC 9110 §10.2.3); None where it says nothing."""
     if header is None:
         return None
-    if header.strip().isdigit():
+    if header.strip().isdecimal():
         return min(float(header), MAX_RETRY_AFTER_SEC)
     try:
         at = email.utils.parsedate_to_datetime(header)

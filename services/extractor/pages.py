@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 import msgspec
 
+from libs.common.events.pages import BrokenPageError, PageError, survey_page
 from services.extractor.errors import ApiMalformedError, ApiResponseError
 
-RECORD_KEYS = ("data", "events", "results", "items")
-"""Where an object keeps its records; the first one present counts. A list is its own records."""
 TOTAL_KEYS = ("total", "total_count", "totalCount")
 CURSOR_KEYS = ("next_cursor", "nextCursor", "cursor")
 
-_KEYS_SHOWN = 10
+_SHOWN_BYTES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,47 +34,46 @@ class Page:
         return hashlib.sha256(self.body).hexdigest()  # in hardware, as a rule, and so the fastest
 
 
-_records = msgspec.json.Decoder(list[msgspec.Raw])
-_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
-
-
-def read_page(number: int, body: bytes, *, header_total: str | None = None, next_link: str | None = None) -> Page:
+def read_page(
+    number: int, body: bytes, *, header_total: str | None = None, next_link: str | None = None, by_link: bool = False
+) -> Page:
     """Recognise a body: a list of records, or an object with them under one of RECORD_KEYS.
 
-    Raises ApiMalformedError where it is no JSON, and ApiResponseError, naming the keys found, where it is JSON without
-    records: an unknown shape is never taken for "no events".
+    A record may be as bad as it likes, as long as it is clear where it ends: judging it is the validator's. The next
+    page is `next_link` where the API names it `by_link`, and otherwise what the body says. Raises ApiMalformedError
+    where that is no JSON, and ApiResponseError, naming the keys found, where it is JSON without records: an unknown
+    shape is never taken for "no events".
     """
     try:
-        opening = body.lstrip()[:1]
-        if opening == b"[":
-            return Page(number, body, len(_records.decode(body)), _total(header_total), next_link)
-        if opening != b"{":
-            raise ApiResponseError(f"Page {number} is neither a list nor an object: it begins with {body[:40]!r}.")
-        fields = _fields.decode(body)
-        key = next((key for key in RECORD_KEYS if key in fields), None)
-        if key is None:
-            found = ", ".join(sorted(fields)[:_KEYS_SHOWN]) or "none"
-            raise ApiResponseError(f"Page {number} has none of the keys {', '.join(RECORD_KEYS)}; found: {found}.")
-        if bytes(fields[key]).lstrip()[:1] != b"[":
-            raise ApiResponseError(f"Page {number} has {key!r}, but no list in it.")
-        records = len(_records.decode(fields[key]))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ApiMalformedError(f"Page {number} is no valid JSON: {error}.") from error
-    total = next((_total(fields[key]) for key in TOTAL_KEYS if key in fields), None)
-    cursor = next((_text(fields[key]) for key in CURSOR_KEYS if key in fields), None)
-    return Page(number, body, records, total if total is not None else _total(header_total), next_link or cursor)
+        records, beside = survey_page(body)
+    except BrokenPageError as error:
+        raise ApiMalformedError(f"Page {number} begins with {body[:_SHOWN_BYTES]!r}: {error}") from error
+    except PageError as error:
+        raise ApiResponseError(f"Page {number} begins with {body[:_SHOWN_BYTES]!r}: {error}") from error
+    told = next((_total(beside[key]) for key in TOTAL_KEYS if key in beside), None)
+    return Page(
+        number,
+        body,
+        records,
+        told if told is not None else _total(header_total),
+        next_link if by_link else next((_cursor(number, beside[key]) for key in CURSOR_KEYS if key in beside), None),
+    )
 
 
-def _total(value: msgspec.Raw | str | None) -> int | None:
+def _total(value: bytes | str | None) -> int | None:
     if value is None:
         return None
     try:
         total = msgspec.json.decode(value, type=int, strict=False)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None  # a total that is no number tells nothing; the other stop conditions decide
     return total if total >= 0 else None
 
 
-def _text(value: msgspec.Raw) -> str | None:
-    decoded = msgspec.json.decode(value)
-    return str(decoded) if isinstance(decoded, str | int) and decoded != "" else None
+def _cursor(number: int, value: bytes) -> str | None:
+    """The cursor; None where there is no next page. What is neither is an error, because to end here loses events."""
+    try:
+        cursor = msgspec.json.decode(value, type=str | int | None)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ApiResponseError(f"Page {number} names the next page by {value[:_SHOWN_BYTES]!r}.") from error
+    return None if cursor is None or cursor == "" else str(cursor)

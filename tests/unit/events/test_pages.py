@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.common.events.pages import PageError, split_page
+from libs.common.events.pages import BrokenPageError, PageError, split_page, survey_page
 
 _json = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=True), st.text(max_size=5)),
@@ -31,6 +31,27 @@ def test_records_come_out_as_they_went_in(records: list[Any], ascii_only: bool, 
 @pytest.mark.parametrize("body", [b"[1, %s , {}]", b'{"page":[],"data": [1, %s , {}] , "n":1}'])
 def test_a_record_that_strict_json_forbids_is_cut_out_as_well(record: bytes, body: bytes) -> None:
     assert split_page(body % record) == [b"1", record, b"{}"]
+
+
+@pytest.mark.parametrize("record", [b'{"a": 1}', b"NaN", rb'"\ud83d"', b'"\xff"'])
+def test_a_survey_counts_the_records_and_keeps_the_fields_beside_them(record: bytes) -> None:
+    assert survey_page(b"\xef\xbb\xbf[1, %s]" % record) == (2, {})
+    page = b'{"total": 7, "events": [1, %s ], "next" :null}' % record
+    assert survey_page(page) == (2, {"total": b"7", "next": b"null"})
+
+
+@given(st.lists(_json, max_size=5), st.integers(0, 40))
+def test_a_page_that_breaks_off_is_told_from_one_that_is_none(records: list[Any], missing: int) -> None:
+    body = json.dumps(records).encode()
+    with pytest.raises(BrokenPageError):
+        survey_page(body[: max(0, len(body) - 1 - missing)])
+
+
+@pytest.mark.parametrize("body", [b"null", b"7", b'"text"', b'{"data":null}', b'{"rows":[]}', b"{}"])
+def test_json_without_records_is_no_broken_page(body: bytes) -> None:
+    with pytest.raises(PageError) as caught:
+        survey_page(body)
+    assert not isinstance(caught.value, BrokenPageError)
 
 
 def test_of_several_known_keys_the_first_in_the_contracts_order_counts() -> None:

@@ -66,10 +66,34 @@ def test_an_object_without_a_known_key_is_an_error_that_names_the_keys() -> None
         read_page(3, b'{"status": "ok", "message": "none"}')
 
 
-@pytest.mark.parametrize("body", [b"", b'{"data": [', b"[1,", b"\xff\xfe"])
-def test_what_is_no_json_never_counts_as_an_empty_page(body: bytes) -> None:
-    with pytest.raises((ApiMalformedError, ApiResponseError)):
-        read_page(1, body)
+@pytest.mark.parametrize("body", [b"", b'{"data": [', b"[1,", b"\xff\xfe", b"<html></html>"])
+def test_what_is_no_json_never_counts_as_an_empty_page_and_may_come_better_the_next_time(body: bytes) -> None:
+    with pytest.raises(ApiMalformedError, match="Page 3 "):
+        read_page(3, body)
+
+
+@pytest.mark.parametrize("record", [b"NaN", rb'{"brand":"\ud83d"}', b'"\xff"', b'{"a":"\n"}'])
+def test_a_record_that_strict_json_forbids_does_not_cost_its_page(record: bytes) -> None:
+    found = read_page(1, b'\xef\xbb\xbf{"data":[{}, %s],"total":9,"next_cursor":"b"}' % record)
+    assert (found.records, found.total, found.next_cursor) == (2, 9, "b")
+
+
+@pytest.mark.parametrize(
+    ("value", "cursor"), [(b"null", None), (b'""', None), (b'"x"', "x"), (b"0", "0"), (b'"\\u00fc"', "ü")]
+)
+def test_a_cursor_is_text_or_a_number_and_null_or_blank_is_the_end(value: bytes, cursor: str | None) -> None:
+    assert read_page(1, b'{"data":[1],"next_cursor":%s}' % value).next_cursor == cursor
+
+
+@pytest.mark.parametrize("value", [b"true", b"1.5", b'{"page":2}', b'["b"]', rb'"\ud83d"'])
+def test_a_cursor_that_cannot_be_understood_is_an_error_and_not_the_end(value: bytes) -> None:
+    with pytest.raises(ApiResponseError, match="names the next page by"):
+        read_page(1, b'{"data":[1],"next_cursor":%s}' % value)
+
+
+def test_where_links_name_the_next_page_a_cursor_in_the_body_does_not() -> None:
+    assert read_page(1, b'{"data":[1],"cursor":"b"}', by_link=True).next_cursor is None
+    assert read_page(1, b'{"data":[1],"cursor":"b"}', by_link=True, next_link="/c").next_cursor == "/c"
 
 
 def test_a_reported_total_ends_the_week_when_it_is_reached() -> None:

@@ -20,8 +20,8 @@ ROW_GROUP_EVENTS: Final = 64 * 1024
 """Few enough that a group is some 10 MB in memory and a user lies in one or two; larger ones save hardly a byte."""
 _REJECTS_AT_ONCE: Final = 8 * 1024
 _ORDER: Final = (("user_id", "ascending"), ("event_time", "ascending"))
-_FEW_VALUES: Final = ("event_type", "category_code", "brand")
-"""Read as dictionaries: a third of the memory for the same rows."""
+_FEW_VALUES: Final = ("event_type", "product_id", "category_id", "category_code", "brand")
+"""Read as dictionaries: a third of the memory for the same rows, and less to move when they are sorted."""
 
 
 def merge_events(sources: Sequence[Path], target: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from libs.common.week import Week
 from services.extractor.pages import Page
-from services.extractor.progress import Progress, after, last_page_expected
+from services.extractor.progress import Progress, Served, after, last_page_expected
 
 
 class Source(Protocol):
@@ -25,9 +25,10 @@ class Source(Protocol):
 
 async def named_pages(source: Source, week: Week, progress: Progress) -> AsyncIterator[tuple[Page, Progress]]:
     """Pages by cursor or link: each names the next, so one at a time."""
+    served = Served(progress)
     while not progress.ended:
         page = await source.named_page(week, progress.next_page, progress.next_cursor)
-        progress = after(progress, page, numbered=False)
+        progress = after(progress, page, numbered=False, served=served)
         yield page, progress
 
 
@@ -40,7 +41,7 @@ async def numbered_pages(
     fail the extraction. Until the first page has told the total (or that there is none) nothing is asked for ahead.
     """
     flying: deque[asyncio.Task[Page]] = deque()
-    ask = progress.next_page
+    ask, served = progress.next_page, Served(progress)
     try:
         while not progress.ended:
             ahead = concurrency if progress.full_page is not None else 1
@@ -49,7 +50,7 @@ async def numbered_pages(
                 flying.append(asyncio.create_task(source.numbered_page(week, ask), name=f"page-{ask}"))
                 ask += 1
             page = await flying.popleft()
-            progress = after(progress, page, numbered=True)
+            progress = after(progress, page, numbered=True, served=served)
             yield page, progress
     finally:
         for task in flying:

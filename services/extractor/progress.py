@@ -15,6 +15,10 @@ MAX_ANOMALIES = 50
 """Kept in the stage's details; more of them are only counted."""
 
 
+REMEMBERED_PAGES = 10_000
+"""Among so many newest pages one that is served twice is noticed; some 2 MB."""
+
+
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """What has been fetched so far."""
 
@@ -41,7 +45,36 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.convert(details, cls)
 
 
-def after(progress: Progress, page: Page, *, numbered: bool) -> Progress:
+class Served:
+    """What this extraction was served so far: the newest pages with records, and every cursor.
+
+    A restart begins it anew from what `Progress` keeps; a loop of cursors is then noticed one round later.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._numbers: dict[str, int] = {progress.last_digest: progress.next_page - 1} if progress.last_digest else {}
+        self._cursors = {progress.next_cursor}
+
+    def twin_of(self, page: Page) -> int | None:
+        """The number of an earlier page with this one's content; the page counts as served from now on."""
+        if not page.records:
+            return None
+        digest = page.digest
+        twin = self._numbers.pop(digest, None)
+        self._numbers[digest] = page.number
+        if len(self._numbers) > REMEMBERED_PAGES:
+            del self._numbers[next(iter(self._numbers))]
+        return twin
+
+    def names_anew(self, page: Page) -> bool:
+        """Whether the page names a next one that none has named before, or none at all."""
+        cursor = page.next_cursor
+        known = cursor is not None and cursor in self._cursors
+        self._cursors.add(cursor)
+        return not known
+
+
+def after(progress: Progress, page: Page, *, numbered: bool, served: Served) -> Progress:
     """Count a page in and decide whether it was the last.
 
     Numbered pages end when the reported total is reached, at an empty page, or, where no total is reported, at a page
@@ -51,21 +84,23 @@ def after(progress: Progress, page: Page, *, numbered: bool) -> Progress:
     Raises ApiResponseError when the API serves the same page or cursor over and over.
     """
     events = progress.events + page.records
-    digest = page.digest
-    repeats = progress.repeats + 1 if page.records and digest == progress.last_digest else 0
+    twin = served.twin_of(page)
+    repeats = progress.repeats + 1 if twin is not None and twin == progress.next_page - 1 else 0
     if repeats + 1 >= MAX_REPEATS:
         raise ApiResponseError(
             f"The API served the same {page.records} records for {MAX_REPEATS} pages in a row, to page {page.number}: "
             "it seems to ignore which page it is asked for."
         )
-    if not numbered and page.next_cursor is not None and page.next_cursor == progress.next_cursor:
-        raise ApiResponseError(f"Page {page.number} names itself as the next page.")
+    if not numbered and not served.names_anew(page):
+        raise ApiResponseError(
+            f"Page {page.number} names a next page that an earlier one has named: a round without end."
+        )
 
     total = page.total if page.total is not None else progress.total
     full_page = progress.full_page if progress.full_page is not None else page.records
     found = []
-    if repeats:
-        found.append(f"page {page.number} has the same content as the page before it")
+    if twin is not None:
+        found.append(f"page {page.number} has the same content as page {twin}")
     if progress.total is not None and page.total is not None and page.total != progress.total:
         found.append(f"page {page.number} reports a total of {page.total} where earlier pages said {progress.total}")
 
@@ -86,7 +121,7 @@ def after(progress: Progress, page: Page, *, numbered: bool) -> Progress:
         events=events,
         total=total,
         full_page=full_page,
-        last_digest=digest,
+        last_digest=page.digest if page.records else progress.last_digest,
         repeats=repeats,
         ended=ended,
         anomalies=(progress.anomalies + tuple(found))[:MAX_ANOMALIES],

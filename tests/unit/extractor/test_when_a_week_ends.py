@@ -13,7 +13,7 @@ from services.extractor.client import retry_after_sec
 from services.extractor.errors import ApiMalformedError, ApiResponseError
 from services.extractor.pages import Page, read_page
 from services.extractor.paging import numbered_pages
-from services.extractor.progress import Progress, after, last_page_expected
+from services.extractor.progress import REMEMBERED_PAGES, Progress, Served, after, last_page_expected
 
 WEEK = Week.of(date(2026, 1, 5))
 
@@ -25,8 +25,9 @@ def page(number: int, records: int, *, total: int | None = None, cursor: str | N
 
 def fetched(*pages: Page, numbered: bool = True) -> Progress:
     progress = Progress()
+    served = Served(progress)
     for each in pages:
-        progress = after(progress, each, numbered=numbered)
+        progress = after(progress, each, numbered=numbered, served=served)
     return progress
 
 
@@ -116,6 +117,35 @@ def test_an_empty_page_ends_the_week_and_a_total_that_was_not_reached_is_told() 
 def test_a_total_that_changes_and_a_page_served_twice_are_noticed() -> None:
     progress = fetched(page(1, 10, total=40), Page(2, page(1, 10).body, 10, 41))
     assert progress.anomaly_count == 2
+
+
+def test_a_page_that_comes_again_later_is_noticed_and_named() -> None:
+    progress = fetched(page(1, 10), page(2, 10), Page(3, page(1, 10).body, 10))
+    assert progress.anomalies == ("page 3 has the same content as page 1",)
+
+
+def test_empty_pages_are_no_repetition() -> None:
+    assert fetched(page(1, 0, cursor="b"), page(2, 0, cursor="c"), page(3, 0), numbered=False).anomaly_count == 0
+
+
+def test_a_page_that_comes_again_after_a_restart_is_noticed() -> None:
+    before = fetched(page(1, 10), page(2, 10))
+    again = Page(3, page(2, 10).body, 10)
+    assert after(before, again, numbered=True, served=Served(before)).anomaly_count == 1
+
+
+def test_of_an_endless_week_only_the_newest_pages_are_remembered() -> None:
+    served = Served(Progress())
+    for number in range(1, REMEMBERED_PAGES + 2):
+        served.twin_of(page(number, 1))
+    assert served.twin_of(Page(0, page(1, 1).body, 1)) is None
+    assert served.twin_of(Page(0, page(3, 1).body, 1)) == 3
+
+
+@pytest.mark.parametrize("cursors", ["aa", "aba", "abca"])
+def test_cursors_that_go_round_in_a_circle_are_an_error(cursors: str) -> None:
+    with pytest.raises(ApiResponseError, match="a round without end"):
+        fetched(*(page(number, 1, cursor=cursor) for number, cursor in enumerate(cursors, 1)), numbered=False)
 
 
 def test_an_api_that_serves_one_page_for_ever_is_an_error() -> None:

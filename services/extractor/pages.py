@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import msgspec
 
@@ -16,7 +17,7 @@ CURSOR_KEYS = ("next_cursor", "nextCursor", "cursor")
 _SHOWN_BYTES = 40
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: the digest is kept beside the fields
 class Page:
     """One page as served: `number` counts from 1 in the order of fetching, `body` is byte-exact (decompressed)."""
 
@@ -28,7 +29,7 @@ class Page:
     next_cursor: str | None = None
     """The API's own name of the next page (cursor or link); None at the end, and for numbered pages."""
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Identifies the body, to notice a page that is served twice."""
         return hashlib.sha256(self.body).hexdigest()  # in hardware, as a rule, and so the fastest

@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Final
+
+import structlog
 
 from libs.common.messages import GatePassed
 from libs.common.service import Handler, Kit
@@ -13,6 +16,8 @@ from services.sf_sync.mapping import load_mapping
 from services.sf_sync.session import SalesforceSession
 from services.sf_sync.settings import SfSyncSettings
 from services.sf_sync.tools import Tools
+
+_log: Final = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
@@ -36,6 +41,8 @@ async def build(settings: SfSyncSettings, kit: Kit) -> AsyncIterator[Handler[Gat
 
 def open_session(settings: SfSyncSettings) -> SalesforceSession:
     """A session that has not logged in yet."""
+    if settings.login_unencrypted:
+        _log.warning("salesforce_unencrypted", login_url=settings.login_url, because="SF_ALLOW_PLAIN_HTTP")
     return SalesforceSession(
         grant_of(settings),
         login_url=settings.login_url,

@@ -80,11 +80,16 @@ class SfSyncSettings(ServiceSettings):
         """Where to log in, without a trailing slash."""
         return (self.sf_login_url or f"https://{self.sf_domain}.salesforce.com").rstrip("/")
 
+    @property
+    def login_unencrypted(self) -> bool:
+        """Whether credentials travel to another machine in plain text, as SF_ALLOW_PLAIN_HTTP allows."""
+        parts = urlsplit(self.login_url)
+        return parts.scheme == "http" and parts.hostname not in _LOOPBACK
+
     @model_validator(mode="after")
     def _check(self) -> Self:
-        parts = urlsplit(self.login_url)
-        plain = parts.scheme == "http" and (parts.hostname in _LOOPBACK or self.sf_allow_plain_http)
-        if parts.scheme != "https" and not plain:
+        scheme = urlsplit(self.login_url).scheme
+        if scheme not in {"https", "http"} or (self.login_unencrypted and not self.sf_allow_plain_http):
             raise ValueError("SF_LOGIN_URL must begin with https:// (http:// only on this machine, for an emulator)")
         if self.sf_source == "warehouse" and self.sf_warehouse_url is None:
             raise ValueError("SF_SOURCE=warehouse needs SF_WAREHOUSE_URL")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
 from libs.common.errors import SettingsError
 from libs.common.settings import load_settings
+from services.sf_sync.composition import open_session
 from services.sf_sync.settings import SfSyncSettings
 
 
@@ -29,3 +31,14 @@ def test_an_emulator_in_a_private_network_is_allowed_by_name_of_the_setting() ->
     assert (
         settings(sf_login_url="http://salesforce:8080", sf_allow_plain_http=True).login_url == "http://salesforce:8080"
     )
+
+
+@pytest.mark.parametrize(
+    ("url", "warnings"),
+    [("http://salesforce:8080", 1), ("http://127.0.0.1:8080", 0), ("https://acme.my.salesforce.com", 0)],
+)
+def test_the_start_warns_where_credentials_travel_unencrypted(url: str, warnings: int) -> None:
+    with capture_logs() as logs:
+        open_session(settings(sf_login_url=url, sf_allow_plain_http=True)).close()
+    told = [log["login_url"] for log in logs if log["log_level"] == "warning"]
+    assert told == [url] * warnings

@@ -11,6 +11,7 @@ from libs.common.bus.deadletters import DeadLetters
 from libs.common.bus.errors import BusSettingsError
 from libs.common.bus.publisher import ServiceBusPublisher
 from libs.common.bus.receiver import SubscriptionReceiver
+from libs.common.bus.sockets import close_sockets_of_broken_connections
 from libs.common.settings import CommonSettings
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Bus:
     """One process's clients. Nothing connects before it is used; close it last of all that uses it."""
 
     def __init__(self, settings: CommonSettings, *, credential: AsyncTokenCredential | None = None) -> None:
+        close_sockets_of_broken_connections()
         self._stack = AsyncExitStack()
         self._sending, own = _client(settings, credential, retry_total=SEND_RETRIES)
         self._receiving, _ = _client(settings, credential or own, retry_total=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Iterator
+import warnings
 
 import pytest
 
@@ -14,17 +14,7 @@ from libs.common.bus.receiver import ServiceBusDelivery, SubscriptionReceiver
 from libs.common.bus.servicebus import connect
 from tests.integration.worker.broker import Broker
 
-# The SDK leaves the socket of a connection that died to the garbage collector, which pytest would report as a fault.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 TOPIC = "events.extracted"
-
-
-@pytest.fixture(autouse=True)
-def collected() -> Iterator[None]:
-    """Have the garbage collected here, where its warnings are expected."""
-    yield
-    gc.collect()
 
 
 def message(number: int) -> Outgoing:
@@ -49,6 +39,26 @@ async def test_after_a_restart_of_the_broker_both_ends_find_it_again(lasting_bro
     assert {await _completed(receiver) for _ in range(2)} == {"m-1", "m-2"}
     await receiver.aclose()
     await bus.aclose()
+
+
+async def test_a_connection_that_broke_leaves_no_socket_to_the_garbage_collector(lasting_broker: Broker) -> None:
+    bus = connect(lasting_broker.settings())
+    receiver = bus.receiver(TOPIC, "s0")
+    await receiver.open()
+    await bus.publisher.publish(message(1))
+    lasting_broker.stop(kill=True)
+    with pytest.raises(BusError):
+        await _until_it_raises(receiver)
+    lasting_broker.start()
+    await receiver.open()
+    await bus.publisher.publish(message(2))
+    await receiver.aclose()
+    await bus.aclose()
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        gc.collect()
+    assert [str(warning.message) for warning in caught if warning.category is ResourceWarning] == []
 
 
 async def _until_it_raises(receiver: SubscriptionReceiver) -> None:

@@ -63,8 +63,10 @@ def test_ports_are_open_on_this_machine_only(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in COMPOSE if name not in SERVICES])
 def test_what_is_no_service_runs_a_module_that_is_there(name: str) -> None:
-    environment = COMPOSE[name]["environment"]
-    assert importlib.util.find_spec(environment["RETL_MODULE"]) is not None
+    described = COMPOSE[name]
+    environment = described["environment"]
+    module = environment.get("RETL_MODULE", described["build"]["args"].get("MODULE"))
+    assert importlib.util.find_spec(f"{module}.__main__") is not None
     known = OF_THE_IMAGE | {field.upper() for field in CommonSettings.model_fields} | settings_of("extractor")
     known |= {"RETRY_DELAYS_SEC"}
     assert set(environment) <= known

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -15,6 +15,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from libs.common.errors import TransientError
 from libs.common.events.schema import EVENT_SCHEMA, REJECT_SCHEMA
 from libs.common.week import Week
 from services.gate import tables
@@ -24,6 +25,16 @@ from services.gate.settings import GateSettings
 
 _BATCH_ROWS: Final = 16 * 1024
 _SAMPLED_EVENTS: Final = 100_000
+
+
+class AuditResourcesError(TransientError):
+    """DuckDB ran out of memory or could not read or write a file."""
+
+    code = "gate_resources"
+    next_step = (
+        "It is tried again. If it stays, raise GATE_MEMORY_LIMIT or lower GATE_THREADS, and see that SCRATCH_DIR has "
+        "room for what spills (and for a copy of the week where the lake is no folder)."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +160,8 @@ class WeekAudit(AbstractContextManager["WeekAudit"]):
         """Write the rows of one query after the other to one Parquet file; returns their number."""
         with RowGroupWriter(target) as writer:
             for query in queries:
-                writer.write(self._db.sql(query).to_arrow_reader(_BATCH_ROWS))
+                with _resources():
+                    writer.write(self._db.sql(query).to_arrow_reader(_BATCH_ROWS))
             return writer.rows
 
     def _view(self, name: str, files: Sequence[AuditedFile], schema: pa.Schema) -> None:
@@ -176,7 +188,17 @@ class WeekAudit(AbstractContextManager["WeekAudit"]):
 
     def _rows(self, query: str) -> list[tuple[Any, ...]]:
         """Execute and fetch to the end: a result that is left open blocks the connection."""
-        return self._db.execute(query).fetchall()
+        with _resources():
+            return self._db.execute(query).fetchall()
+
+
+@contextmanager
+def _resources() -> Iterator[None]:
+    """Tell what the machine lacks apart from what the SQL lacks."""
+    try:
+        yield
+    except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
+        raise AuditResourcesError(f"DuckDB cannot go on: {error}") from error
 
 
 def try_rules(rules: Sequence[Rule], settings: GateSettings, scratch: Path) -> None:

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
-from libs.common.lake import paths, sha256_file
+from libs.common.blobs import BlobMissingError
+from libs.common.lake import Lake, LakeFileNotFoundError, paths, sha256_file
 from libs.common.manifest import LoadManifest, StagedFile
 from libs.common.service import Kit
 from libs.common.state import Run, Stage
@@ -23,45 +24,50 @@ _RUNS_LOOKED_THROUGH: Final = 500
 
 
 @asynccontextmanager
-async def open_audit(run: Run, manifest: LoadManifest, kit: Kit, settings: GateSettings) -> AsyncIterator[WeekAudit]:
-    """The week's tables over local copies of the staged files, for as long as the context is open."""
+async def open_audit(
+    run: Run, manifest: LoadManifest, kit: Kit, settings: GateSettings, scratch: Path
+) -> AsyncIterator[WeekAudit]:
+    """The week's tables over local copies of the staged files, for as long as the context is open.
+
+    Raises BlobMissingError, AuditResourcesError, LakeError, StateError.
+    """
     async with AsyncExitStack() as stack:
-        events = [await _audited(stack, kit, file) for file in manifest.events]
-        rejects = [await _audited(stack, kit, file) for file in manifest.rejects]
+        events = [await _audited(stack, kit.lake, file, scratch) for file in manifest.events]
+        rejects = [await _audited(stack, kit.lake, file, scratch) for file in manifest.rejects]
         counts = await _counts(run, manifest, kit)
         history = await _history(run, kit, settings.gate_history_weeks)
-        audit = stack.enter_context(await asyncio.to_thread(WeekAudit, settings, kit.scratch))
+        audit = stack.enter_context(await asyncio.to_thread(WeekAudit, settings, scratch))
         await asyncio.to_thread(audit.load, run.week, run.requested_at, events, rejects, counts)
         await asyncio.to_thread(audit.load_history, history)
         yield audit
 
 
 async def run_checks(
-    audit: WeekAudit, rules: Sequence[Rule], run: Run, kit: Kit, settings: GateSettings
+    audit: WeekAudit, rules: Sequence[Rule], run: Run, lake: Lake, settings: GateSettings, scratch: Path
 ) -> list[Check]:
-    """Apply every rule; for one that fails, store a sample of the rows at fault where the rule can name them."""
+    """Apply every rule; for one that fails, store a sample of the rows at fault where the rule can name them.
+
+    Raises RuleError, AuditResourcesError, LakeError.
+    """
     checks = []
     for rule in rules:
         check = apply(rule, await asyncio.to_thread(audit.value, rule))
         if not check.passed and rule.failing_rows is not None:
-            check = await _with_sample(audit, rule, check, run, kit, settings.gate_sample_rows)
+            local = scratch / f"{rule.name}.parquet"
+            path = f"{paths.run_dir(run.run_id)}/checks/{rule.name}.parquet"
+            total = await asyncio.to_thread(audit.sample, rule, settings.gate_sample_rows, local)
+            await lake.put_file(local, path)
+            check = msgspec.structs.replace(check, failing_rows=total, sample=path)
         checks.append(check)
     return checks
 
 
-async def _with_sample(audit: WeekAudit, rule: Rule, check: Check, run: Run, kit: Kit, limit: int) -> Check:
-    local = kit.scratch / f"{run.run_id}-{rule.name}.parquet"
-    path = f"{paths.run_dir(run.run_id)}/checks/{rule.name}.parquet"
+async def _audited(stack: AsyncExitStack, lake: Lake, file: StagedFile, scratch: Path) -> AuditedFile:
     try:
-        total = await asyncio.to_thread(audit.sample, rule, limit, local)
-        await kit.lake.put_file(local, path)
-    finally:
-        await asyncio.to_thread(local.unlink, missing_ok=True)
-    return msgspec.structs.replace(check, failing_rows=total, sample=path)
-
-
-async def _audited(stack: AsyncExitStack, kit: Kit, file: StagedFile) -> AuditedFile:
-    local: Path = await stack.enter_async_context(kit.lake.local_copy(file.path, kit.scratch))
+        local: Path = await stack.enter_async_context(lake.local_copy(file.path, scratch))
+    except LakeFileNotFoundError as error:
+        # Transient: another delivery of the message may have moved it, and the next one will see that.
+        raise BlobMissingError(f"The staged file {file.path} is not there.") from error
     digest = await asyncio.to_thread(sha256_file, local)
     return AuditedFile(file.path, local, file.sha256, digest.sha256, file.rows)
 

@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from libs.common.lake import paths, sha256_file
+from libs.common.blobs import BlobMissingError
+from libs.common.lake import Lake, LakeFileNotFoundError, paths, sha256_file
 from libs.common.manifest import LoadManifest, StagedFile
+from libs.common.scratch import scratch_folder
 from libs.common.service import Kit
 from libs.common.state import Run
 from services.gate.adapters import WeekAudit
@@ -22,13 +24,16 @@ from services.gate.verdict import Verdict, encode_verdict, verdict_path
 async def judge(run: Run, manifest: LoadManifest, rules: Sequence[Rule], kit: Kit, settings: GateSettings) -> Verdict:
     """Apply the rules; the verdict and all that it names are in the lake when this returns.
 
-    Raises RuleError, LakeError.
+    Raises RuleError, AuditResourcesError, ScratchFullError, BlobMissingError, LakeError.
     """
-    async with open_audit(run, manifest, kit, settings) as audit:
-        checks = await run_checks(audit, rules, run, kit, settings)
-        decision = decide(checks, manifest.rows_rejected)
-        signals = None if decision.failure else await _stage_signals(audit, run, kit, settings.customer_tiers)
-        profile = await asyncio.to_thread(audit.profile, run.week)
+    # A folder of its own: what a cancelled delivery of this message still writes must not get in the way.
+    with scratch_folder(kit.scratch, "audit") as scratch:
+        async with open_audit(run, manifest, kit, settings, scratch) as audit:
+            checks = await run_checks(audit, rules, run, kit.lake, settings, scratch)
+            decision = decide(checks, manifest.rows_rejected)
+            tiers = settings.customer_tiers
+            signals = None if decision.failure else await _stage_signals(audit, run, kit.lake, tiers, scratch)
+            profile = await asyncio.to_thread(audit.profile, run.week)
     verdict = Verdict(
         run_id=run.run_id,
         status=decision.status,
@@ -44,15 +49,15 @@ async def judge(run: Run, manifest: LoadManifest, rules: Sequence[Rule], kit: Ki
     return verdict
 
 
-async def _stage_signals(audit: WeekAudit, run: Run, kit: Kit, tiers: Tiers) -> StagedFile:
-    path = paths.staged_signals_file(run.run_id)
-    local: Path = kit.scratch / f"{run.run_id}-signals.parquet"
+async def _stage_signals(audit: WeekAudit, run: Run, lake: Lake, tiers: Tiers, scratch: Path) -> StagedFile:
+    path, local = paths.staged_signals_file(run.run_id), scratch / "signals.parquet"
+    rows = await asyncio.to_thread(_write_signals, audit, tiers, local)
+    digest = await asyncio.to_thread(sha256_file, local)
     try:
-        rows = await asyncio.to_thread(_write_signals, audit, tiers, local)
-        digest = await asyncio.to_thread(sha256_file, local)
-        await kit.lake.put_file(local, path)
-    finally:
-        await asyncio.to_thread(local.unlink, missing_ok=True)
+        await lake.put_file(local, path)
+    except LakeFileNotFoundError as error:
+        # Transient: another delivery of the message has moved the folder under the file.
+        raise BlobMissingError(f"{path} was moved while it was written.") from error
     return StagedFile(path=path, sha256=digest.sha256, size_bytes=digest.size_bytes, rows=rows)
 
 

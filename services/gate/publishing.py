@@ -16,6 +16,7 @@ before it acts. Two consumers of one message at once do each step once.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -101,25 +102,28 @@ async def _published_by(lake: Lake, path: str) -> str | None:
 async def _withdraw(lake: Lake, manifest: PublishedManifest, kind: str) -> None:
     """Move what another run published aside."""
     target, aside = public_dir(manifest.week, kind), f"{_aside_dir(manifest.run_id)}/{kind}"
-    if not await lake.exists(target) or await lake.exists(aside):
-        return  # nothing there, or withdrawn before: what is there is ours
+    if not await lake.exists(target):
+        return
     placed_before = bool(getattr(manifest, kind)) and not await lake.exists(staged_dir(manifest.run_id, kind))
     if not placed_before:
-        try:
-            await lake.rename_directory(target, aside)
-        except (LakeFileNotFoundError, LakeFileExistsError):
-            return  # another consumer of the same message was faster; `_look` finds whatever else it may be
+        await _rename(lake, target, aside)
 
 
 async def _place(lake: Lake, manifest: PublishedManifest, kind: str) -> None:
     """Move the staged files to where readers find them."""
-    source, target = staged_dir(manifest.run_id, kind), public_dir(manifest.week, kind)
-    if not await lake.exists(source) or await lake.exists(target):
-        return  # none of this kind, or placed before (and perhaps staged again, to the same bytes)
-    try:
+    source = staged_dir(manifest.run_id, kind)
+    if await lake.exists(source):
+        await _rename(lake, source, public_dir(manifest.week, kind))
+
+
+async def _rename(lake: Lake, source: str, target: str) -> None:
+    """Move a directory, unless that was done before.
+
+    It was where another consumer of the same message is faster, or where our files were staged again after they had
+    moved. Should it be anything else, `_look` finds it.
+    """
+    with suppress(LakeFileNotFoundError, LakeFileExistsError):
         await lake.rename_directory(source, target)
-    except (LakeFileNotFoundError, LakeFileExistsError):
-        return  # as above
 
 
 async def _look(lake: Lake, manifest: PublishedManifest) -> None:

@@ -42,7 +42,11 @@ class GateSettings(ServiceSettings):
     gate_sample_rows: int = Field(
         100, ge=0, le=10_000, description="Failing rows stored for each failed rule, at most."
     )
-    gate_memory_limit: str = Field("128MB", description="What DuckDB may hold in memory; beyond it spills to scratch.")
+    gate_memory_limit: str = Field(
+        "128MB",
+        pattern=r"^[1-9]\d*(\.\d+)? ?[KMGT]i?B$",
+        description="What DuckDB may hold in memory; beyond it spills to scratch.",
+    )
     gate_threads: int = Field(2, ge=1, le=64, description="Threads of DuckDB.")
     gate_budget_sec: float = Field(300.0, gt=0, description="Seconds after which the gate is TIMED_OUT.")
     gate_keep_scratch: bool = Field(False, description="Keep the run's raw, validated and reject parts after success.")

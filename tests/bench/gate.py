@@ -137,7 +137,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="where to write the figures")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    changes = dict(each.lower().split("=", 1) for each in arguments.set)
+    changes = {name.lower(): value for name, _, value in (each.partition("=") for each in arguments.set)}
     if arguments.child:
         json.dump(asyncio.run(gate_week(arguments.child, **changes)), sys.stdout)
         return 0

@@ -125,6 +125,15 @@ async def test_a_dry_run_of_the_expected_week_tells_where_the_checkpoint_would_g
     assert await next_week(gate) == NEXT
 
 
+async def test_a_redelivered_dry_run_has_no_effect_either(gate: Gate) -> None:
+    await gate.gated("old", Staged(events=gate.whole_week()))
+    message = await gate.staged("dry", Staged(events=gate.whole_week(NEXT)), NEXT, dry_run=True)
+    await gate.handle(message)
+    before = await gate.files("runs/dry"), await gate.published(), list(gate.publisher.sent)
+    assert await gate.handle(message) == Done("the gate was passed before")
+    assert (await gate.files("runs/dry"), await gate.published(), gate.publisher.sent) == before
+
+
 async def test_a_dry_run_that_fails_ends_as_the_real_one_would(gate: Gate) -> None:
     run = await gate.gated("dry", Staged(events=[]), dry_run=True)
     assert run.status is RunStatus.FAILED

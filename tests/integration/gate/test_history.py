@@ -55,13 +55,14 @@ async def test_null_shares_are_compared_column_by_column_with_their_mean(gate: G
     assert (await values(gate, "r2"))["null_shares_as_usual"] == 50  # brand again: price moved by 14 points only
 
 
-async def test_weeks_that_failed_were_rehearsed_or_replaced_do_not_count(gate: Gate) -> None:
+@pytest.mark.parametrize("weeks", [1, 2])
+async def test_weeks_that_failed_were_rehearsed_or_replaced_do_not_count(gate: Gate, weeks: int) -> None:
     await passed(gate, 3, 2)
     await gate.gated("replaced", Staged(events=of_volume(gate, 9, weeks_before(2))), weeks_before(2))
     await gate.gated("new", Staged(events=of_volume(gate, 2, weeks_before(2))), weeks_before(2), force=True)
     await gate.gated("failed", Staged(events=of_volume(gate, 9, weeks_before(1)), rejects=90), weeks_before(1))
     await gate.gated("dry", Staged(events=of_volume(gate, 9, weeks_before(1))), weeks_before(1), dry_run=True)
-    await gate.gated("r1", Staged(events=of_volume(gate, 2)))
+    await gate.gated("r1", Staged(events=of_volume(gate, 2)), settings={"gate_history_weeks": weeks})
     assert (await values(gate))["volume_as_usual"] == 0
 
 

@@ -7,12 +7,17 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import pyarrow.parquet as pq
 import pytest
 
+from libs.common.errors import SettingsError
+from libs.common.settings import load_settings
 from libs.common.state import RunStatus
-from services.gate.adapters import WeekAudit
+from services.gate.adapters import AuditResourcesError, WeekAudit
 from services.gate.decision import decide, reject_rate_pct
-from services.gate.rules import Check, apply, load_rules
+from services.gate.rules import Check, Rule, apply, load_rules
+from services.gate.settings import GateSettings
 from tests.unit.gate.conftest import SETTINGS, WEEK, audited, event, whole_week
 
 RULES = load_rules(SETTINGS.gate_rules_file, SETTINGS)
@@ -79,3 +84,37 @@ def test_only_a_failed_error_rule_fails_the_run() -> None:
 def test_the_reject_rate_is_exact_to_four_decimals() -> None:
     assert reject_rate_pct(2, 1) == Decimal("33.3333")
     assert reject_rate_pct(0, 0) == 0
+
+
+def test_memory_threads_and_scratch_are_bounded_by_settings(tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"gate_memory_limit": "64MiB", "gate_threads": 1})
+    asked = "current_setting('memory_limit'), current_setting('threads'), current_setting('temp_directory')"
+    rule = msgspec.structs.replace(RULES[0], failing_rows=f"SELECT {asked}")
+    with WeekAudit(settings, tmp_path) as audit:
+        audit.sample(rule, 1, tmp_path / "settings.parquet")
+    (row,) = pq.read_table(tmp_path / "settings.parquet").to_pylist()
+    assert list(row.values()) == ["64.0 MiB", 1, str(tmp_path / "duckdb")]
+
+
+@pytest.mark.parametrize("limit", ["lots", "0MB", "128", "-1GB"])
+def test_a_memory_limit_that_is_none_is_refused_at_the_start(limit: str) -> None:
+    with pytest.raises(SettingsError, match="GATE_MEMORY_LIMIT"):
+        load_settings(
+            GateSettings, _env_file=None, state_url="sqlite://", lake_url="file:///lake", gate_memory_limit=limit
+        )
+
+
+def test_what_the_machine_lacks_is_no_fault_of_the_rule_and_tried_again(tmp_path: Path) -> None:
+    hungry = Rule(
+        name="hungry",
+        about="Needs more than there is.",
+        severity="warn",
+        comparison=">=",
+        threshold=0,
+        unit="values",
+        sql="SELECT len(list(i::VARCHAR || repeat('x', 1000))) FROM range(1000000) AS numbers(i)",
+    )
+    with audited(tmp_path, whole_week()) as audit, pytest.raises(AuditResourcesError) as failed_for:
+        audit.value(hungry)
+    assert failed_for.value.transient
+    assert "GATE_MEMORY_LIMIT" in failed_for.value.next_step

@@ -48,7 +48,8 @@ FIRST_IS_LATE = [
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def plant(start_plant: StartPlant) -> Plant:
-    return await start_plant(sabotage=[*RAISES, *COPIES, GATE_WAITS, *FIRST_IS_LATE])
+    collections = {"SF_COLLECTIONS_BELOW": "2000"}  # the other way into Salesforce
+    return await start_plant(sabotage=[*RAISES, *COPIES, GATE_WAITS, *FIRST_IS_LATE], settings=collections)
 
 
 async def test_an_error_that_passes_at_every_point_costs_a_retry_and_nothing_else(

@@ -112,7 +112,12 @@ class ApiClient:
                 await self._rate.turn()
                 answer = await self._get(url, number, missing_is_empty=missing_is_empty)
                 return await asyncio.to_thread(
-                    read_page, number, answer.body, header_total=answer.header_total, next_link=answer.next_link
+                    read_page,
+                    number,
+                    answer.body,
+                    header_total=answer.header_total,
+                    next_link=answer.next_link,
+                    by_link=self._follows_links,
                 )
         raise AssertionError("tenacity ends by returning or raising")
 

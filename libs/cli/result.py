@@ -58,6 +58,8 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     stages: dict[str, StageResult]
     checks: list[dict[str, Any]]
     files: dict[str, list[str]]
+    would_change: dict[str, Any] | None
+    """Of a dry run that passed: `files` to publish, `replaced_run` and `replaced_rows`, `next_week` if it moves."""
     sync: SyncResult
     checkpoint: NextWeek
     error: ErrorResult | None
@@ -102,6 +104,7 @@ def result_of(
             kind: [f"{lake_root}/{path}" for path in gate.get("files", {}).get(kind, [])]
             for kind in ("events", "rejects", "signals")
         },
+        would_change=gate.get("would_change"),
         sync=SyncResult(**{field: int(sync.get(field, 0)) for field in SyncResult.__struct_fields__}),
         checkpoint=NextWeek(next_week.start if next_week else None, next_week.end if next_week else None),
         error=_error(run, rows.values()),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -41,6 +43,8 @@ def print_summary(result: RunResult, console: Console) -> None:
             console.print(f"{kind}: {escape(path)}", soft_wrap=True)
         if len(files) > _FILES_SHOWN:
             console.print(f"{kind}: and {len(files) - _FILES_SHOWN} more")
+    if result.would_change is not None:
+        console.print(_would_change(result.would_change))
     if result.checkpoint.next_week_start:
         console.print(f"next week: {result.checkpoint.next_week_start} to {result.checkpoint.next_week_end}")
 
@@ -50,6 +54,17 @@ def print_error(result: RunResult, console: Console) -> None:
     if result.error is not None:
         console.print(f"[bold red]{result.error.code}[/]: {escape(result.error.message)}", soft_wrap=True)
         console.print(f"Next: {escape(result.error.next_step)}", soft_wrap=True)
+
+
+def _would_change(change: dict[str, Any]) -> str:
+    """What the rehearsed run would have done to the week that readers see, and to the checkpoint."""
+    replaced = change["replaced_run"]
+    week = (
+        "the week is new" if replaced is None else f"run {replaced} ({_count(change['replaced_rows'])} rows) replaced"
+    )
+    moved = "the checkpoint not moved" if change["next_week"] is None else f"the next week {change['next_week']}"
+    files = sum(len(paths) for paths in change["files"].values())
+    return f"nothing was published; it would have been: {files} files, {week}, {moved}"
 
 
 def _stages(result: RunResult) -> Table:

@@ -123,6 +123,9 @@ def test_a_rehearsal_publishes_nothing(
     done = retl("run", "--week-start", "2026-01-05", "--data-dir", "data", "--dry-run", "--json", **settings)
     assert (done.status, done.result["status"]) == (0, "SUCCESS"), done.err
     assert done.result["checkpoint"] == {"next_week_start": None, "next_week_end": None}
+    would_change = done.result["would_change"]
+    assert [len(paths) for paths in would_change.pop("files").values()] == [1, 0, 1]
+    assert would_change == {"replaced_run": None, "replaced_rows": None, "next_week": "2026-01-12..2026-01-18"}
     assert not (tmp_path / "data/lake/curated").exists()
 
 

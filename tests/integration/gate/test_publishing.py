@@ -21,7 +21,7 @@ from services.gate.publishing import WeekIncompleteError, staged_dir
 from tests.integration.gate.conftest import WEEK, Gate, Staged, contents
 
 LAKE_EFFECTS = {"put_file", "put_bytes", "rename_directory", "delete"}
-STATE_EFFECTS = {"start_stage", "complete_gate", "mark_stage_published"}
+STATE_EFFECTS = {"start_stage", "complete_gate", "mark_stage_published", "add_run_counts", "finish_stage", "end_run"}
 MANIFEST = paths.curated_manifest(WEEK.start, WEEK.end)
 KINDS = {
     "events": paths.curated_events_dir(WEEK.start, WEEK.end),
@@ -96,10 +96,10 @@ def watched(gate: Gate, fuse: Fuse) -> Gate:
     return replace(gate, kit=replace(gate.kit, lake=lake, state=state, outbox=outbox))
 
 
-async def dies(gate: Gate, message: DataLoaded, reader: Reader, effects: int) -> bool:
+async def dies(gate: Gate, message: DataLoaded, reader: Reader, effects: int, **settings: Any) -> bool:
     """Handle the message with a gate that dies after so many effects; whether it did."""
     try:
-        await watched(gate, Fuse(reader, effects)).handle(message, **GENEROUS)
+        await watched(gate, Fuse(reader, effects)).handle(message, **(GENEROUS | settings))
     except Crash:
         return True
     return False
@@ -156,6 +156,18 @@ async def test_a_first_run_that_dies_after_any_effect_is_finished_with_the_files
     found = {path.rsplit("/", 1)[-1]: sha256 for path, sha256 in (await gate.files("curated")).items()}
     kept = {path.rsplit("/", 1)[-1]: sha256 for path, sha256 in staged.items() if path.endswith(".parquet")}
     assert kept.items() <= found.items()
+
+
+@pytest.mark.parametrize("effects", range(5))
+async def test_a_week_that_fails_its_rules_fails_also_when_the_gate_dies_on_the_way(gate: Gate, effects: int) -> None:
+    message = await gate.staged("r1", Staged(events=gate.whole_week(), rejects=1))
+    staged = await gate.files("runs/r1/staging")
+    assert await dies(gate, message, Reader(gate.kit.lake), effects, min_records=8)
+    await gate.handle(message, **GENEROUS, min_records=8)
+    run = await gate.run("r1")
+    assert (run.status, run.error and run.error.code) == (RunStatus.FAILED, "quality_gate_failed")
+    assert (await gate.published(), gate.announced()) == ({}, [])
+    assert await gate.files("runs/r1/staging") == staged
 
 
 async def test_a_gate_that_dies_again_and_again_gets_on(gate: Gate) -> None:

@@ -11,6 +11,7 @@ from libs.common.state import Failure, Run, Stage, WeekBusyError
 from libs.common.week import Week, WeekError
 from services.extractor.extraction import Extraction
 from services.extractor.paging import Source
+from services.extractor.retention import apply_retention
 from services.extractor.settings import ExtractorSettings
 from services.extractor.skip import skip_published_week
 
@@ -42,6 +43,7 @@ async def handle(message: WeekRequested, deps: Deps) -> Outcome:
         if done_before is not None:
             return await skip_published_week(run, done_before, deps.kit)
     await Extraction(run, deps.kit, deps.settings, deps.source, attempt=stage.attempts).finish()
+    await apply_retention(deps.kit, keep_days=deps.settings.run_retention_days)
     return Done()
 
 

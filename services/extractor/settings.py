@@ -32,6 +32,9 @@ class ExtractorSettings(ServiceSettings):
     api_max_body_bytes: int = Field(64_000_000, ge=1000, description="Largest page accepted, in bytes.")
     part_max_events: int = Field(100_000, ge=1, description="A part is closed when it holds so many events,")
     part_max_bytes: int = Field(64_000_000, ge=1000, description="or so many raw bytes, whichever is first.")
+    run_retention_days: int = Field(
+        30, ge=1, description="Days after its end for which a run's private files are kept, for a replay or a repair."
+    )
     extract_budget_sec: float = Field(2 * 3600, gt=0, description="Seconds after which an extraction is TIMED_OUT.")
 
     @field_validator("api_base_url")

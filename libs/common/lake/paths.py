@@ -8,12 +8,14 @@ state/checkpoint.json                                     a mirror, never the tr
 """
 
 import uuid
+from collections.abc import Iterable
 from datetime import date
 from typing import Final
 
 from libs.common.lake.errors import LakePathError
 
 CHECKPOINT_MIRROR: Final = "state/checkpoint.json"
+RUNS_DIR: Final = "runs"
 SYNC_DIR: Final = "sync/customer_weekly_metric"
 MANIFEST_NAME: Final = "_manifest.json"
 
@@ -83,7 +85,12 @@ def run_dir(run_id: str) -> str:
     """Everything private to one run; retention removes it as a whole."""
     if "/" in run_id:
         raise LakePathError(f"A run id holds no '/': {run_id!r}.")
-    return check_path(f"runs/{run_id}")
+    return check_path(f"{RUNS_DIR}/{run_id}")
+
+
+def run_ids(found: Iterable[str]) -> list[str]:
+    """The runs that these paths below RUNS_DIR belong to, in order, each once."""
+    return sorted({path.split("/")[1] for path in found})
 
 
 def raw_dir(run_id: str) -> str:

@@ -87,12 +87,19 @@ class Account:
 def retry_rows(wave: Path, outcomes: Sequence[Path], kinds: Sequence[Kind], target: Path, scratch: Path) -> int:
     """Write the rows of a wave that failed in one of these ways, in the wave's order; returns how many."""
     wanted = ", ".join(text(kind.value) for kind in kinds)
-    with open_duck(scratch) as duck:
-        return duck.write(
-            f"SELECT w.* FROM {parquet([wave])} w WHERE w.{KEY} IN "
-            f"(SELECT {KEY} FROM {parquet(outcomes)} WHERE kind IN ({wanted})) ORDER BY w.{CUSTOMER}, w.{KEY}",
-            target,
-        )
+    again = 0
+    with (
+        open_duck(scratch) as duck,
+        read_batches(wave) as batches,
+        pq.ParquetWriter(target, pq.read_schema(wave), compression="zstd") as writer,
+    ):
+        duck.rows(f"CREATE TABLE again AS SELECT {KEY} FROM {parquet(outcomes)} WHERE kind IN ({wanted})")
+        for batch in batches:
+            duck.register("sent", pa.Table.from_batches([batch]))
+            for rows in duck.batches(f"FROM sent SEMI JOIN again USING ({KEY}) ORDER BY {CUSTOMER}, {KEY}"):
+                writer.write_batch(rows)
+                again += rows.num_rows
+    return again
 
 
 def account(
@@ -117,12 +124,12 @@ def account(
         pq.ParquetWriter(changes_log, CHANGES_SCHEMA, compression="zstd") as log,
         pq.ParquetWriter(snapshot, snapshot_schema(plan.mapping.names), compression="zstd") as accepted,
     ):
-        diff.prepare_applied(duck, plan.mapping, material.against)
         head = _head(plan, run_id, week)
         for batch in duck.batches(_refused(head, material.invalid)):
             _log(batch, log, tally)
         for rows, outcomes in _slices(material):
             duck.register("change", rows)
+            diff.prepare_applied(duck, plan.mapping, material.against)
             _make_final(duck, outcomes, material.later)
             _require_all(duck, rows, outcomes)
             for batch in duck.batches(_sent(head)):
@@ -225,22 +232,23 @@ def _day(day: date) -> str:
 
 def _sent(head: str) -> str:
     """The change log's rows of `change`."""
-    return _in_log_order(
+    rows = _as_logged(
         f"SELECT {head}, if(f.status = 'accepted', if(f.created, 'create', 'update'), r.{OPERATION}) AS operation, "
         f"f.status, f.code, f.kind, f.message, f.salesforce_id, f.job_id, f.attempts "
         f"FROM change r JOIN final f USING ({KEY})"
     )
+    return f"{rows} ORDER BY customer_id, external_id"
 
 
 def _refused(head: str, invalid: Path) -> str:
-    """The change log's rows that were not sent; the message names the field at fault."""
-    return _in_log_order(
+    """The change log's rows that were not sent, as they come; the message names the field at fault."""
+    return _as_logged(
         f"SELECT {head}, NULL::VARCHAR AS operation, 'invalid' AS status, r.{FAULT_CODE} AS code, "
         f"{text(Kind.PERMANENT)} AS kind, r.{FAULT_FIELD} AS message, NULL::VARCHAR AS salesforce_id, "
         f"NULL::VARCHAR AS job_id, 0::BIGINT AS attempts FROM {parquet([invalid])} r"
     )
 
 
-def _in_log_order(query: str) -> str:
+def _as_logged(query: str) -> str:
     columns = ", ".join(name(column.name) for column in CHANGES_SCHEMA)
-    return f"SELECT {columns} FROM ({query}) ORDER BY customer_id, external_id"
+    return f"SELECT {columns} FROM ({query})"

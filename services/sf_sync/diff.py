@@ -3,6 +3,9 @@
 A row is sent if its key is not in the snapshot, if a compared field differs, or if what Salesforce holds is not known
 (another mapping or org wrote it, or a sending of it was never accounted for). An absent value under the policy `keep`
 differs from nothing, because sending it would change nothing.
+
+Whatever is wide is joined and sorted a slice of customers at a time: the memory that DuckDB may have (`duck.py`) does
+not hold a large week's rows, and its sort of wide rows fails rather than spill enough.
 """
 
 from collections.abc import Sequence
@@ -10,12 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from services.sf_sync.canonical import CUSTOMER, FAULT_CODE, FAULT_FIELD, KEY, REPEATED_ID
 from services.sf_sync.duck import Duck, name, parquet, text
 from services.sf_sync.mapping import NullPolicy, ResolvedField, ResolvedMapping
 
 OPERATION: Final = "_operation"
 OLD_PREFIX: Final = "_old_"
+SLICE_ROWS: Final = 25_000
+_SAMPLES_A_SLICE: Final = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +60,7 @@ class DiffCounts:
 
 
 def prepare(duck: Duck, canonical: Path, mapping: ResolvedMapping, against: Against) -> None:
-    """Make the views `canonical`, `invalid_rows`, `accepted` and `changed_rows`."""
+    """Make the views `canonical`, `invalid_rows`, `valid_rows` and `known_ids`."""
     duck.rows(f"CREATE VIEW canonical AS FROM {parquet([canonical])}")
     folded = name(KEY) if mapping.case_sensitive_id else f"lower({name(KEY)})"
     duck.rows(
@@ -71,18 +79,57 @@ def prepare(duck: Duck, canonical: Path, mapping: ResolvedMapping, against: Agai
         f"CREATE VIEW valid_rows AS SELECT {KEY}, {CUSTOMER}, {fields} FROM canonical "
         f"WHERE {FAULT_CODE} IS NULL AND NOT ({is_repeated})"
     )
-    _accepted_view(duck, mapping, against)
-    duck.rows(f"CREATE VIEW changed_rows AS {_changed(mapping, full=against.full)}")
+    known = f"SELECT DISTINCT external_id FROM {parquet(against.snapshot)}"
+    duck.rows(
+        f"CREATE VIEW known_ids AS {known if against.snapshot else 'SELECT NULL::VARCHAR AS external_id LIMIT 0'}"
+    )
+
+
+def write_changes(
+    duck: Duck, mapping: ResolvedMapping, against: Against, target: Path, *, with_old: bool = False
+) -> None:
+    """Write the rows to send, sorted so that those of one customer travel together and do not lock each other out.
+
+    With `with_old` each field has what Salesforce holds beside it (`_old_…`). Needs `prepare`.
+    """
+    names = [KEY, CUSTOMER, OPERATION, *mapping.names, *(OLD_PREFIX + field for field in mapping.names if with_old)]
+    schema = pa.schema([(column, pa.string()) for column in names])
+    listed = ", ".join(name(column) for column in names)
+    bounds = _bounds(duck)
+    with pq.ParquetWriter(target, schema, compression="zstd") as writer:
+        for low, high in zip([None, *bounds], [*bounds, None], strict=True):
+            conditions = [f"{_PLACE} >= {text(low)}"] if low is not None else []
+            conditions += [f"{_PLACE} < {text(high)}"] if high is not None else []
+            duck.rows(
+                f"CREATE OR REPLACE TEMP TABLE slice AS FROM valid_rows WHERE {' AND '.join(conditions) or 'true'}"
+            )
+            _accepted_view(duck, mapping, against, within=f"SELECT {KEY} FROM slice")
+            changed = _changed(mapping, full=against.full)
+            for batch in duck.batches(f"SELECT {listed} FROM ({changed}) ORDER BY {CUSTOMER}, {KEY}"):
+                writer.write_batch(batch)
+
+
+_PLACE: Final = f"coalesce({CUSTOMER}, {KEY})"
+"""What slices are cut by."""
+
+
+def _bounds(duck: Duck) -> list[str]:
+    """Where slices begin, but for the first; as even as a sample tells."""
+    (rows,) = duck.one("SELECT count(*) FROM valid_rows")
+    slices = -(-rows // SLICE_ROWS)
+    if slices < 2:
+        return []
+    sample = f"SELECT {_PLACE} AS place FROM valid_rows USING SAMPLE reservoir({slices * _SAMPLES_A_SLICE:d} ROWS)"
+    places = [place for (place,) in duck.rows(f"SELECT place FROM ({sample}) ORDER BY place")]
+    return sorted(set(places[_SAMPLES_A_SLICE::_SAMPLES_A_SLICE]))
 
 
 def count(duck: Duck, changed: str) -> DiffCounts:
-    """Count what `prepare` found; `changed` is the view `changed_rows`, or a table with its rows."""
+    """Count what `prepare` found; `changed` is a table function of the rows that `write_changes` wrote."""
     (rows,) = duck.one("SELECT count(*) FROM canonical")
     (invalid,) = duck.one("SELECT count(*) FROM invalid_rows")
     by_operation = dict(duck.rows(f"SELECT {OPERATION}, count(*) FROM {changed} GROUP BY 1"))
-    (absent,) = duck.one(
-        f"SELECT count(*) FROM accepted a WHERE NOT EXISTS (FROM canonical c WHERE c.{KEY} = a.external_id)"
-    )
+    (absent,) = duck.one(f"SELECT count(*) FROM known_ids k ANTI JOIN canonical c ON c.{KEY} = k.external_id")
     return DiffCounts(
         rows=rows,
         creates=by_operation.get("create", 0),
@@ -92,24 +139,18 @@ def count(duck: Duck, changed: str) -> DiffCounts:
     )
 
 
-def changes_query(mapping: ResolvedMapping) -> str:
-    """The rows to send, sorted so that those of one customer travel together and do not lock each other out."""
-    fields = ", ".join(name(field) for field in mapping.names)
-    return f"SELECT {KEY}, {CUSTOMER}, {OPERATION}, {fields} FROM changed_rows ORDER BY {CUSTOMER}, {KEY}"
-
-
-def sample_query(mapping: ResolvedMapping, operation: str, limit: int) -> str:
-    """A few rows to send, each field beside what Salesforce holds (`_old_…`)."""
+def sample_query(changed: str, mapping: ResolvedMapping, operation: str, limit: int) -> str:
+    """A few of the rows that `write_changes` wrote, each field beside what Salesforce holds (`_old_…`)."""
     pairs = ", ".join(f"{name(field)}, {name(OLD_PREFIX + field)}" for field in mapping.names)
     return (
-        f"SELECT {KEY}, {pairs} FROM changed_rows WHERE {OPERATION} = {text(operation)} "
+        f"SELECT {KEY}, {pairs} FROM {changed} WHERE {OPERATION} = {text(operation)} "
         f"ORDER BY {CUSTOMER}, {KEY} LIMIT {limit:d}"
     )
 
 
 def prepare_applied(duck: Duck, mapping: ResolvedMapping, against: Against) -> None:
-    """Make the view that `applied_query` needs."""
-    _accepted_view(duck, mapping, against)
+    """Make the view that `applied_query` needs; `change` must be there."""
+    _accepted_view(duck, mapping, against, within=f"SELECT {KEY} FROM change")
 
 
 def applied_query(mapping: ResolvedMapping, fingerprint: str, *, run_id: str, rank: str) -> str:
@@ -132,25 +173,28 @@ def applied_query(mapping: ResolvedMapping, fingerprint: str, *, run_id: str, ra
     )
 
 
-def _accepted_view(duck: Duck, mapping: ResolvedMapping, against: Against) -> None:
-    """`accepted`: of every key the newest snapshot row, `in_doubt` where it says nothing about the present."""
+def _accepted_view(duck: Duck, mapping: ResolvedMapping, against: Against, *, within: str) -> None:
+    """`accepted`: of every key in `within` the newest snapshot row, `in_doubt` where that tells nothing."""
     own = against.snapshot
     if not own:
         columns = [*("external_id", "customer_id", "rank", "mapping"), *mapping.names]
         listed = ", ".join(f"NULL::VARCHAR AS {name(column)}" for column in columns)
-        duck.rows(f"CREATE VIEW newest AS SELECT {listed} WHERE false")
-    else:
-        known = {column for (column, *_) in duck.rows(f"DESCRIBE FROM {parquet(own, by_name=True)}")}
-        missing = "".join(f", NULL::VARCHAR AS {name(field)}" for field in mapping.names if field not in known)
-        newest = "" if len(own) == 1 else "QUALIFY row_number() OVER (PARTITION BY external_id ORDER BY rank DESC) = 1"
-        duck.rows(f"CREATE VIEW newest AS SELECT *{missing} FROM {parquet(own, by_name=True)} {newest}")
-    foreign = f"n.mapping <> {text(against.fingerprint)}"
+        duck.rows(f"CREATE OR REPLACE TEMP VIEW accepted AS SELECT {listed}, false AS in_doubt WHERE false")
+        return
+    files = parquet(own, by_name=True)
+    known = {column for (column, *_) in duck.rows(f"DESCRIBE FROM {files}")}
+    missing = "".join(f", NULL::VARCHAR AS {name(field)}" for field in mapping.names if field not in known)
+    # Of a single file the window would sort for nothing.
+    newest = "" if len(own) == 1 else "QUALIFY row_number() OVER (PARTITION BY external_id ORDER BY rank DESC) = 1"
+    rows = f"SELECT *{missing} FROM {files} WHERE external_id IN ({within}) {newest}"
+    in_doubt, join = f"n.mapping <> {text(against.fingerprint)}", ""
     if against.intents:
-        intents = f"SELECT external_id, max(rank) AS rank FROM {parquet(against.intents)} GROUP BY external_id"
-        duck.rows(f"CREATE TABLE intent AS {intents}")
-        foreign += " OR coalesce(i.rank > n.rank, false)"
-    join = "LEFT JOIN intent i ON i.external_id = n.external_id" if against.intents else ""
-    duck.rows(f"CREATE VIEW accepted AS SELECT n.*, {foreign} AS in_doubt FROM newest n {join}")
+        in_doubt += " OR coalesce(i.rank > n.rank, false)"
+        join = (
+            f"LEFT JOIN (SELECT external_id, max(rank) AS rank FROM {parquet(against.intents)} "
+            f"WHERE external_id IN ({within}) GROUP BY external_id) i ON i.external_id = n.external_id"
+        )
+    duck.rows(f"CREATE OR REPLACE TEMP VIEW accepted AS SELECT n.*, {in_doubt} AS in_doubt FROM ({rows}) n {join}")
 
 
 def _changed(mapping: ResolvedMapping, *, full: bool) -> str:
@@ -159,7 +203,7 @@ def _changed(mapping: ResolvedMapping, *, full: bool) -> str:
     wanted = "true" if full else f"a.external_id IS NULL OR a.in_doubt OR {differs}"
     return (
         f"SELECT v.{KEY}, v.{CUSTOMER}, if(a.external_id IS NULL, 'create', 'update') AS {OPERATION}, {fields} "
-        f"FROM valid_rows v LEFT JOIN accepted a ON a.external_id = v.{KEY} WHERE {wanted}"
+        f"FROM slice v LEFT JOIN accepted a ON a.external_id = v.{KEY} WHERE {wanted}"
     )
 
 
@@ -172,7 +216,4 @@ def _differs(field: ResolvedField) -> str:
 
 def intent_query(changes: Path, rank: str) -> str:
     """The keys that are about to be sent."""
-    return (
-        f"SELECT {KEY} AS external_id, {CUSTOMER} AS customer_id, {text(rank)} AS rank FROM {parquet([changes])} "
-        f"ORDER BY {KEY}"
-    )
+    return f"SELECT {KEY} AS external_id, {CUSTOMER} AS customer_id, {text(rank)} AS rank FROM {parquet([changes])}"

@@ -135,7 +135,7 @@ def _write_plan(
     write_canonical(source, mapping, canonical)
     with open_duck(local) as duck:
         diff.prepare(duck, canonical, mapping, against)
-        duck.write(diff.changes_query(mapping), changes)
-        duck.write("FROM invalid_rows ORDER BY ALL", invalid)
+        diff.write_changes(duck, mapping, against, changes)
+        duck.write("FROM invalid_rows", invalid)
         duck.write(diff.intent_query(changes, rank), intent)
         return diff.count(duck, parquet([changes]))

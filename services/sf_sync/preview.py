@@ -24,7 +24,7 @@ from services.sf_sync import diff
 from services.sf_sync.canonical import FAULT_CODE, FAULT_FIELD, KEY
 from services.sf_sync.composition import open_session
 from services.sf_sync.diff import Against
-from services.sf_sync.duck import open_duck
+from services.sf_sync.duck import open_duck, parquet
 from services.sf_sync.files import scratch_folder
 from services.sf_sync.limits import estimate
 from services.sf_sync.mapping import ResolvedMapping, load_mapping
@@ -150,11 +150,13 @@ async def preview(
 
 
 def _compare(source: Source, mapping: ResolvedMapping, against: Against, scratch: Path, samples: int) -> dict[str, Any]:
-    canonical = scratch / "preview.parquet"
+    canonical, changes = scratch / "preview.parquet", scratch / "changes.parquet"
     write_canonical(source, mapping, canonical)
     with open_duck(scratch) as duck:
         diff.prepare(duck, canonical, mapping, against)
-        counts = diff.count(duck, "changed_rows")
+        diff.write_changes(duck, mapping, against, changes, with_old=True)
+        changed = parquet([changes])
+        counts = diff.count(duck, changed)
         invalid = duck.rows(
             f"SELECT {KEY}, {FAULT_CODE}, {FAULT_FIELD} FROM invalid_rows ORDER BY ALL LIMIT {samples:d}"
         )
@@ -166,7 +168,9 @@ def _compare(source: Source, mapping: ResolvedMapping, against: Against, scratch
             "invalid": counts.invalid,
             "absent": counts.absent,
             "samples": {
-                operation: [_sample(row, mapping) for row in duck.rows(diff.sample_query(mapping, operation, samples))]
+                operation: [
+                    _sample(row, mapping) for row in duck.rows(diff.sample_query(changed, mapping, operation, samples))
+                ]
                 for operation in (CREATES, UPDATES)
             }
             | {"invalid": [{"external_id": key, "code": code, "field": field} for key, code, field in invalid]},

@@ -63,9 +63,11 @@ def prepare(duck: Duck, canonical: Path, mapping: ResolvedMapping, against: Agai
     """Make the views `canonical`, `invalid_rows`, `valid_rows` and `known_ids`."""
     duck.rows(f"CREATE VIEW canonical AS FROM {parquet([canonical])}")
     folded = name(KEY) if mapping.case_sensitive_id else f"lower({name(KEY)})"
+    # By hashes first: eight bytes an id stay in memory where the ids of a large week would not.
+    twice = f"SELECT hash({folded}) FROM canonical WHERE {KEY} IS NOT NULL GROUP BY 1 HAVING count(*) > 1"
     duck.rows(
-        f"CREATE TABLE repeated AS SELECT {folded} AS folded FROM canonical WHERE {name(KEY)} IS NOT NULL "
-        f"GROUP BY 1 HAVING count(*) > 1"
+        f"CREATE TABLE repeated AS SELECT {folded} AS folded FROM canonical WHERE {KEY} IS NOT NULL "
+        f"AND hash({folded}) IN ({twice}) GROUP BY 1 HAVING count(*) > 1"
     )
     is_repeated = f"{folded} IN (SELECT folded FROM repeated)"
     fields = ", ".join(name(field) for field in mapping.names)
@@ -79,10 +81,8 @@ def prepare(duck: Duck, canonical: Path, mapping: ResolvedMapping, against: Agai
         f"CREATE VIEW valid_rows AS SELECT {KEY}, {CUSTOMER}, {fields} FROM canonical "
         f"WHERE {FAULT_CODE} IS NULL AND NOT ({is_repeated})"
     )
-    known = f"SELECT DISTINCT external_id FROM {parquet(against.snapshot)}"
-    duck.rows(
-        f"CREATE VIEW known_ids AS {known if against.snapshot else 'SELECT NULL::VARCHAR AS external_id LIMIT 0'}"
-    )
+    known = f"SELECT DISTINCT hash(external_id) AS id FROM {parquet(against.snapshot)}"
+    duck.rows(f"CREATE VIEW known_ids AS {known if against.snapshot else 'SELECT 0::UBIGINT AS id LIMIT 0'}")
 
 
 def write_changes(
@@ -129,7 +129,8 @@ def count(duck: Duck, changed: str) -> DiffCounts:
     (rows,) = duck.one("SELECT count(*) FROM canonical")
     (invalid,) = duck.one("SELECT count(*) FROM invalid_rows")
     by_operation = dict(duck.rows(f"SELECT {OPERATION}, count(*) FROM {changed} GROUP BY 1"))
-    (absent,) = duck.one(f"SELECT count(*) FROM known_ids k ANTI JOIN canonical c ON c.{KEY} = k.external_id")
+    present = f"SELECT hash({KEY}) AS id FROM canonical WHERE {KEY} IS NOT NULL"
+    (absent,) = duck.one(f"SELECT count(*) FROM known_ids ANTI JOIN ({present}) USING (id)")
     return DiffCounts(
         rows=rows,
         creates=by_operation.get("create", 0),

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 _MEMORY: Final = "64MB"
 _THREADS: Final = 1
+_FLUSH: Final = "4MB"
 _ROW_GROUP_ROWS: Final = 20_000
 
 
@@ -49,6 +50,9 @@ def open_duck(scratch: Path) -> Iterator[Duck]:
     settings: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": _MEMORY,
         "threads": _THREADS,
+        # Else its allocator keeps what it is done with, beside what Arrow and the next connection take.
+        "allocator_flush_threshold": _FLUSH,
+        "allocator_bulk_deallocation_flush_threshold": _FLUSH,
         "temp_directory": str(scratch / "duckdb"),
         "preserve_insertion_order": False,
         "autoinstall_known_extensions": False,

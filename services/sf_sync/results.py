@@ -27,7 +27,7 @@ SCHEMA: Final = pa.schema(
         ("message", pa.string()),
     ]
 )
-_BLOCK_BYTES: Final = 4 << 20
+_BLOCK_BYTES: Final = 1 << 20
 _ID, _CREATED, _ERROR = "sf__id", "sf__created", "sf__error"
 
 

@@ -18,15 +18,14 @@ def test_a_container_killed_in_the_middle_of_a_run_does_not_matter(
     stack: Stack, undisturbed: dict[str, Any], service: str
 ) -> None:
     monday = stack.next_monday()
-    # A later stage sleeps meanwhile, so that the kill meets a run that is under way, however fast the machine is.
-    asleep = "gate" if service == "sf_sync" else "sf_sync"
-    stack.compose("pause", asleep)
+    # A later stage is away meanwhile, so that the kill meets a run that is under way, however fast the machine is.
+    away = "gate" if service == "sf_sync" else "sf_sync"
+    stack.compose("stop", away)
     publication = stack.publish(monday)
     while not stack.runs(monday):
         assert publication.process.poll() is None
     stack.compose("kill", "--signal", "KILL", service)
-    stack.compose("unpause", asleep)
-    stack.compose("up", "--detach", "--no-recreate", "--wait", service)
+    stack.compose("up", "--detach", "--no-recreate", "--wait", service, away)
     result = publication.result()
     assert totals(result)[0] == totals(undisturbed)[0], result["error"]
     assert len(stack.records(monday)) == result["sync"]["created"] + result["sync"]["updated"]

@@ -1,7 +1,7 @@
 """The three ways to log in, all through simple-salesforce's own functions."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import urlsplit
@@ -38,7 +38,7 @@ class ClientCredentials:
     """OAuth client credentials: no user's password, no key file; needs the org's My Domain as login URL."""
 
     client_id: str
-    client_secret: str
+    client_secret: str = field(repr=False)
     warning: str | None = None
 
     def login(self, http: requests.Session, login_url: str) -> tuple[str, str]:
@@ -85,10 +85,10 @@ class Password:
     """User, password and security token, by OAuth if the app's id and secret are given, else by SOAP login()."""
 
     username: str
-    password: str
-    security_token: str
+    password: str = field(repr=False)
+    security_token: str = field(repr=False)
     client_id: str | None
-    client_secret: str | None
+    client_secret: str | None = field(repr=False)
     api_version: str
     warning: str | None = PASSWORD_RETIREMENT
 

@@ -6,11 +6,9 @@ python -m tests.integration.worker.parts_service
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import sys
 import time
 from collections.abc import AsyncIterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager
 
 from pydantic import Field
@@ -19,6 +17,7 @@ from libs.common.bus.envelope import Outgoing
 from libs.common.failpoints import failpoint
 from libs.common.messages import EventsExtracted, EventsValidated
 from libs.common.outcome import Done, Outcome
+from libs.common.processes import Processes
 from libs.common.service import Handler, Kit, Service, main
 from libs.common.settings import ServiceSettings
 from libs.common.state import Stage
@@ -41,14 +40,14 @@ def burn(seconds: float) -> None:
 @asynccontextmanager
 async def build(settings: PartsSettings, kit: Kit) -> AsyncIterator[Handler[EventsExtracted]]:
     """The handler, and the process that it computes in."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    async with Processes(1) as processes:
 
         async def handle(message: EventsExtracted) -> Outcome:
             part = await kit.state.get_part(message.run_id, Stage.VALIDATE, message.part)
             if part is None:
                 kit.log.info("working", part=message.part)
                 if settings.burn_sec:
-                    await asyncio.get_running_loop().run_in_executor(pool, burn, settings.burn_sec)
+                    await processes.run(burn, settings.burn_sec)
                 await asyncio.sleep(settings.wait_sec)
                 await failpoint("after_work", part=message.part)
                 part = await kit.state.record_part(

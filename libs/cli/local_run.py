@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from libs.cli.processes import ChildError
@@ -41,26 +42,37 @@ class LocalRun:
     clock: Clock
 
     async def execute(self) -> RunResult:
-        """Start the stack, run the week, stop the stack whatever happens. Raises ChildError, StateError, BusError."""
+        """Start the stack, run the week, stop the stack whatever happens.
+
+        Raises FolderUnusableError, FolderInUseError, ChildError, StateError, BusError.
+        """
         started = self.clock.monotonic()
         try:
+            self.stack.claim()
+            async with local_state(self.stack.settings()) as state:
+                # Before anything runs: services go on by themselves with what they find on the bus.
+                interrupted, week = await self._plan(state)
             await self.stack.start()
-            self.view.say(f"everything is up after {self.clock.monotonic() - started:.1f} s; logs in {self.stack.logs}")
-            return await self._run(self.clock.monotonic() - started)
+            startup = self.clock.monotonic() - started
+            self.view.say(f"everything is up after {startup:.1f} s; logs in {self.stack.logs}")
+            return await self._run(interrupted, week, startup)
         finally:
             await asyncio.shield(self.stack.stop())
 
-    async def _run(self, startup_seconds: float) -> RunResult:
-        settings = self.stack.settings()
+    async def _plan(self, state: State) -> tuple[str | None, Week]:
+        """The week, and its run that an earlier command left in the middle: its messages are still on the bus."""
+        pipeline_name = self.stack.settings().pipeline_name
+        week = self.week or await self._expected_week(state, pipeline_name)
+        for run in await state.active_runs(pipeline_name):
+            if run.week == week:
+                self.view.say(f"week {week} was interrupted as run {run.run_id}; going on with it")
+                return run.run_id, week
+        return None, week
+
+    async def _run(self, interrupted: str | None, week: Week, startup_seconds: float) -> RunResult:
+        settings, begun_at = self.stack.settings(), self.clock.now()
         async with local_state(settings) as state:
-            week = self.week or await self._expected_week(state, settings.pipeline_name)
-            begun_at = self.clock.now()
-            run_id = await self._interrupted_run(state, settings.pipeline_name, week)
-            if run_id is None:
-                request = week_request(settings.pipeline_name, week, self.options, begun_at)
-                self.view.say(f"week {week} requested (run {request.run_id})")
-                await publish(settings, request)
-                run_id = request.run_id
+            run_id = interrupted or await self._request(settings, week, begun_at)
             last = await self._follow(state, run_id)
             if last.run is None:
                 raise NotStartedError
@@ -73,20 +85,18 @@ class LocalRun:
                 startup_seconds=round(startup_seconds, 3),
             )
 
+    async def _request(self, settings: CommonSettings, week: Week, now: datetime) -> str:
+        request = week_request(settings.pipeline_name, week, self.options, now)
+        self.view.say(f"week {week} requested (run {request.run_id})")
+        await publish(settings, request)
+        return request.run_id
+
     async def _expected_week(self, state: State, pipeline_name: str) -> Week:
         checkpoint = await state.checkpoint(pipeline_name)
         week = checkpoint.next_week if checkpoint and checkpoint.next_week else self.first_week
         if week is None:
             raise NotStartedError("No week was given, and there is no checkpoint to take one from.")
         return week
-
-    async def _interrupted_run(self, state: State, pipeline_name: str, week: Week) -> str | None:
-        """The run of this week that an earlier command left in the middle; its messages are still on the bus."""
-        for run in await state.active_runs(pipeline_name):
-            if run.week == week:
-                self.view.say(f"week {week} was interrupted as run {run.run_id}; going on with it")
-                return run.run_id
-        return None
 
     async def _follow(self, state: State, run_id: str) -> Snapshot:
         """Follow the run while the processes are watched; whichever ends first decides."""

@@ -87,14 +87,14 @@ class LocalStack:
         values.setdefault("state_url", self.state_url)
         return load_settings(CommonSettings, _env_file=None, **values)
 
-    async def start(self) -> None:
-        """Emulators first, then the services; returns when all are ready.
-
-        Raises FolderUnusableError, FolderInUseError, ChildError.
-        """
+    def claim(self) -> None:
+        """Take the data folder for this process until `stop`. Raises FolderUnusableError, FolderInUseError."""
         self._folder_lock = lock_folder(self.data_dir)
+
+    async def start(self) -> None:
+        """Emulators first, then the services; returns when all are ready. Raises ChildError."""
         for folder in (self.logs, self.lake):
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
         bus = self._emulator("servicebus", "--data", str(self.data_dir / "bus"))
         emulators = [bus]
         salesforce = self._emulator("salesforce", "--data", str(self.data_dir / "salesforce"))

@@ -34,13 +34,17 @@ _NOISY = {
     "sqlalchemy": logging.WARNING,
 }
 
+_tracebacks = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)  # a login's locals hold its secrets
+)
+
 
 def configure_logging(settings: CommonSettings, *, service: str = "") -> FilteringBoundLogger:
     """Set up logging for the process, stdlib loggers of the libraries included; the logger that knows the service."""
     level = logging.getLevelNamesMapping()[settings.log_level]
     as_json = settings.log_format == "json"
     finish: list[Processor] = (
-        [structlog.processors.dict_tracebacks, redact, structlog.processors.JSONRenderer(serializer=_to_json)]
+        [_tracebacks, redact, structlog.processors.JSONRenderer(serializer=_to_json)]
         if as_json
         else [structlog.processors.format_exc_info, redact, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     )

@@ -18,7 +18,7 @@ async def _close_with_socket(self: Connection, *args: Any, **kwargs: Any) -> Non
     try:
         await _close(self, *args, **kwargs)
     finally:
-        await self._transport.close()  # nothing happens where it is closed
+        await self._transport.close()  # type: ignore[no-untyped-call] # the SDK's; nothing happens where it is closed
 
 
 def close_sockets_of_broken_connections() -> None:

@@ -97,3 +97,21 @@ def test_a_field_named_like_a_secret_is_masked(name: str) -> None:
 def test_what_is_no_secret_stays_as_it_is() -> None:
     event = {"event": "message", "topic": "week.requested", "url": "https://api/events?page=1", "n": 1, "ok": None}
     assert redact(None, "info", dict(event)) == event
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_a_traceback_shows_where_and_never_what_the_variables_held(
+    capsys: pytest.CaptureFixture[str], log_format: str
+) -> None:
+    log = configure_logging(settings(log_format=log_format))
+
+    def log_in(form: dict[str, str]) -> None:
+        raise ConnectionError(f"{len(form)} fields were not accepted")
+
+    try:
+        log_in({"client": "".join(["hu", "sh"])})
+    except ConnectionError:
+        log.exception("login_failed")
+    told = capsys.readouterr().err
+    assert "log_in" in told
+    assert "hush" not in told

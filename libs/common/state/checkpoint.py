@@ -48,14 +48,9 @@ def move_checkpoint(connection: Connection, table: Table, pipeline_name: str, we
     if read_checkpoint(connection, table, pipeline_name) is None:
         connection.execute(insert(table).values(pipeline_name=pipeline_name, **values))
         return True
-    return changed(
-        connection.execute(
-            update(table)
-            .where(
-                table.c.pipeline_name == pipeline_name,
-                table.c.next_week_start == week.start,
-                table.c.next_week_end == week.end,
-            )
-            .values(**values)
-        )
+    expected = (
+        table.c.pipeline_name == pipeline_name,
+        table.c.next_week_start == week.start,
+        table.c.next_week_end == week.end,
     )
+    return changed(connection, update(table).where(*expected).values(**values))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from sqlalchemy import Connection, CursorResult, Engine
+from sqlalchemy import Connection, Engine, Update, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from libs.common.clock import Clock
@@ -24,6 +24,7 @@ Work = Callable[[Connection], T]
 FIRST_PAUSE_SEC = 0.05
 LONGEST_PAUSE_SEC = 5.0
 LEAST_ATTEMPTS = 6
+ROWS_OF_LAST_STATEMENT = text("SELECT @@ROWCOUNT")
 PASSING: tuple[type[StateError], ...] = (StateUnavailableError, StateBusyError)
 
 
@@ -102,11 +103,21 @@ def _in_transaction(engine: Engine, work: Work[T]) -> T:
         raise state_error(error) from error
 
 
-def changed(result: CursorResult[object]) -> bool:
-    """Whether a compare-and-set of one row had its effect.
+def changed(connection: Connection, statement: Update) -> bool:
+    """Run a compare-and-set of one row and say whether it had its effect.
 
-    Raises StateError where the server does not count rows: nothing here would be safe with it.
+    Raises StateError where the number of changed rows cannot be had: nothing here would be safe without it.
     """
-    if result.rowcount not in (0, 1):
-        raise StateError(f"The state database reported {result.rowcount} changed rows where 0 or 1 are possible.")
-    return result.rowcount == 1
+    count = count_changed(connection, statement)
+    if count not in (0, 1):
+        raise StateError(f"The state database reported {count} changed rows where 0 or 1 are possible.")
+    return count == 1
+
+
+def count_changed(connection: Connection, statement: Update) -> int:
+    """Run an update and return how many rows it changed; negative where the server does not tell."""
+    count = connection.execute(statement).rowcount
+    if count < 0 and connection.dialect.name == "mssql":
+        # Not every server sends the count along (NOCOUNT, a trigger, another make); the session knows it all the same.
+        count = int(connection.execute(ROWS_OF_LAST_STATEMENT).scalar_one())
+    return count

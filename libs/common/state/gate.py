@@ -13,7 +13,7 @@ from sqlalchemy import Connection, insert, select, update
 from libs.common.state.checkpoint import move_checkpoint, read_checkpoint
 from libs.common.state.database import Store, changed
 from libs.common.state.errors import RunEndedError, RunMissingError, WeekDoneError
-from libs.common.state.records import NO_FAILURE, run_of, stage_of
+from libs.common.state.records import NO_FAILURE, literal_nulls, run_of, stage_of
 from libs.common.state.run_status import SUCCESSES, successful
 from libs.common.state.tables import Tables
 from libs.common.state.types import GateCommit, Run, RunStatus, Stage, StageStatus
@@ -136,7 +136,7 @@ def _supersede(connection: Connection, tables: Tables, earlier: str, run_id: str
 def _update_if_active(connection: Connection, tables: Tables, run_id: str, values: dict[str, Any]) -> bool:
     table = tables.run
     active = (table.c.run_id == run_id, table.c.status == RunStatus.STARTED.value)
-    return changed(connection.execute(update(table).where(*active).values(**values)))
+    return changed(connection, update(table).where(*active).values(**literal_nulls(values)))
 
 
 def _finish_stage(connection: Connection, tables: Tables, passing: _Passing) -> None:
@@ -145,12 +145,11 @@ def _finish_stage(connection: Connection, tables: Tables, passing: _Passing) -> 
         "status": StageStatus.SUCCESS.value,
         "finished_at_utc": passing.now,
         "published": False,
-        **passing.stage_values,
+        **literal_nulls(passing.stage_values),
     }
     key = (table.c.run_id == passing.run_id, table.c.stage_name == Stage.QUALITY_GATE.value)
-    if not changed(
-        connection.execute(update(table).where(*key).values(**values, **NO_FAILURE, revision=table.c.revision + 1))
-    ):
+    again = update(table).where(*key).values(**values, **NO_FAILURE, revision=table.c.revision + 1)
+    if not changed(connection, again):
         connection.execute(
             insert(table).values(
                 run_id=passing.run_id,

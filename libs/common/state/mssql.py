@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Engine, create_engine
 
-from libs.common.state.errors import StateDriverError
+from libs.common.state.errors import StateDriverError, StateError
+from libs.common.state.mssql_faults import mssql_fault
 from libs.common.state.odbc import find_driver, odbc_target, wanted_driver
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_SEC = 15
 QUERY_TIMEOUT_SEC = 30
 LOCK_TIMEOUT_SEC = 10
+SESSION_OPTIONS = (f"SET LOCK_TIMEOUT {LOCK_TIMEOUT_SEC * 1000}", "SET NOCOUNT OFF")
 RECYCLE_SEC = 1800
 """A connection is replaced at this age: below the shortest life of an Entra token (an hour) and the idle time-outs of
 Azure's gateways (30 minutes)."""
@@ -61,14 +63,27 @@ def connector(pyodbc: Any, connection_string: str, attributes: Callable[[], Mapp
         )
         try:
             connection.timeout = QUERY_TIMEOUT_SEC
-            connection.execute(f"SET LOCK_TIMEOUT {LOCK_TIMEOUT_SEC * 1000}").close()
-            connection.commit()
+            _set_options(pyodbc, connection)
         except BaseException:
             connection.close()
             raise
         return connection
 
     return connect
+
+
+def _set_options(pyodbc: Any, connection: Any) -> None:
+    """The session's options, each where the server knows it; a broken connection raises."""
+    for option in SESSION_OPTIONS:
+        try:
+            connection.execute(option).close()
+            connection.commit()
+        except pyodbc.Error as error:
+            # Another make of server may not have it, and can do without: the time-out of a statement bounds a lock's
+            # too, and rows that are not counted on the wire are asked for.
+            if mssql_fault(str(error.args[0]), str(error.args[-1])) is not StateError:
+                raise
+            connection.rollback()
 
 
 def load_pyodbc() -> Any:

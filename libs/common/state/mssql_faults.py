@@ -48,23 +48,28 @@ NUMBERS: tuple[tuple[type[StateError], frozenset[int]], ...] = (
 )
 
 SQLSTATES: tuple[tuple[type[StateError], tuple[str, ...]], ...] = (
-    (StateBusyError, ("40001",)),
+    # All of class 40 says that the server rolled the transaction back.
+    (StateBusyError, ("40",)),
     (DuplicateKeyError, ("23000", "23505")),
-    (StateUnavailableError, ("08", "HYT0", "01002")),
+    (StateUnavailableError, ("08", "HYT0", "01002", "HY117", "57P0")),
     (StateLoginError, ("28000", "FA00")),
     (StateSchemaError, ("42S02", "42S22")),
     (StateValueError, ("22",)),
     (StateDriverError, ("IM00",)),
 )
 
-# Servers that speak TDS on top of another engine report what has no number of SQL Server's under this one.
-FOREIGN_NUMBER = 33557097
+# Servers that speak TDS on top of another engine have numbers of their own for what they do not translate (Babelfish:
+# 33557097 for all of it), with a SQLSTATE that says nothing. Then only the text is left.
 FOREIGN_TEXTS: tuple[tuple[type[StateError], str], ...] = (
-    (StateBusyError, r"lock timeout|deadlock|could not serialize"),
-    (DuplicateKeyError, r"duplicate key"),
-    (StatePermissionError, r"permission denied"),
-    (StateSchemaError, r"(relation|table|column|object) .*does not exist"),
-    (StateUnavailableError, r"terminating connection|shutting down|starting up|too many clients"),
+    (StateBusyError, r"lock time-?out|deadlock|could not serialize|could not obtain lock|database is locked"),
+    (DuplicateKeyError, r"duplicate key|unique constraint|unique index"),
+    (StatePermissionError, r"permission (was )?denied"),
+    (StateSchemaError, r"(relation|table|column|object) .*does not exist|invalid (object|column) name|no such table"),
+    (StateValueError, r"violates (not-null|check) constraint|value too long|out of range|would be truncated"),
+    (
+        StateUnavailableError,
+        r"terminating connection|shutting down|starting up|recovery mode|too many (clients|connections)",
+    ),
 )
 
 _NATIVE = re.compile(r"\((-?\d+)\)\s*\(SQL")
@@ -73,17 +78,16 @@ _UNTRUSTED = re.compile(r"certificate verify failed|certificate chain|ssl routin
 
 
 def mssql_fault(sqlstate: str, text: str) -> type[StateError]:
-    """The class of an ODBC error, by the server's numbers in its text, else by its SQLSTATE."""
+    """The class of an ODBC error: by the server's numbers in its text, else its SQLSTATE, else what the text says."""
     numbers = frozenset(int(number) for number in _NATIVE.findall(text))
     for kind, known in NUMBERS:
         if numbers & known:
             return kind
-    if FOREIGN_NUMBER in numbers:
-        for kind, pattern in FOREIGN_TEXTS:
-            if re.search(pattern, text, re.IGNORECASE):
-                return kind
     if sqlstate == "01000" and _NO_LIBRARY.search(text):
         return StateDriverError
     if sqlstate.startswith("08") and _UNTRUSTED.search(text):
         return StateTlsError
-    return next((kind for kind, states in SQLSTATES if sqlstate.startswith(states)), StateError)
+    for kind, states in SQLSTATES:
+        if sqlstate.startswith(states):
+            return kind
+    return next((kind for kind, pattern in FOREIGN_TEXTS if re.search(pattern, text, re.IGNORECASE)), StateError)

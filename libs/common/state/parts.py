@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Table, false, func, insert, se
 
 from libs.common.state.database import Store, changed
 from libs.common.state.errors import DuplicateKeyError
-from libs.common.state.records import part_of
+from libs.common.state.records import literal_nulls, part_of
 from libs.common.state.types import PartRow, PartTotals, Stage
 
 
@@ -44,8 +44,7 @@ class Parts(Store):
             part_index=part,
             row_count=row_count,
             rejected_count=rejected_count,
-            details=details,
-            outgoing=outgoing,
+            **literal_nulls({"details": details, "outgoing": outgoing}),
             published=False,
             revision=1,
             changed_by=uuid.uuid4().hex,
@@ -88,7 +87,7 @@ class Parts(Store):
             update(table)
             .where(*_key(table, run_id, stage, part), table.c.revision == expected_revision)
             .values(
-                details=details,
+                **literal_nulls({"details": details}),
                 revision=expected_revision + 1,
                 changed_by=call,
                 **{name: value for name, value in given.items() if value is not None},
@@ -111,7 +110,7 @@ class Parts(Store):
             .where(*_key(table, run_id, stage, part), table.c.published == false())
             .values(published=True, revision=table.c.revision + 1)
         )
-        await self._db.write(lambda c: changed(c.execute(statement)))
+        await self._db.write(lambda c: changed(c, statement))
 
     async def get_part(self, run_id: str, stage: Stage, part: int) -> PartRow | None:
         """The part's row, or None while its work is not done."""

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
 import msgspec
-from sqlalchemy import RowMapping
+from sqlalchemy import RowMapping, null
 
 from libs.common.messages import RunOptions
 from libs.common.state.tables import MESSAGE_LENGTH, NEXT_STEP_LENGTH
 from libs.common.state.types import Checkpoint, Failure, PartRow, Run, RunStatus, Stage, StageRow, StageStatus
 from libs.common.week import Week
 
-NO_FAILURE = {"error_code": None, "error_message": None, "error_next_step": None}
+NO_FAILURE: dict[str, Any] = {"error_code": null(), "error_message": null(), "error_next_step": null()}
 
 
-def failure_values(failure: Failure | None) -> dict[str, str | None]:
+def literal_nulls(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Column values in which absence (also an empty JSON object) is the word NULL instead of a parameter.
+
+    A driver must ask the server for the type of a parameter without a value, on each such statement, and servers differ
+    in whether they can tell.
+    """
+    return {name: null() if value is None or value == {} else value for name, value in values.items()}
+
+
+def failure_values(failure: Failure | None) -> dict[str, Any]:
     """The three error columns; what is too long is cut, because a failure must be recordable whatever it says."""
     if failure is None:
         return dict(NO_FAILURE)

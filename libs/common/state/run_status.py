@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, false, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, false, insert, null, select, update
 
-from libs.common.state.database import changed
+from libs.common.state.database import changed, count_changed
 from libs.common.state.records import NO_FAILURE, failure_values
 from libs.common.state.tables import Tables
 from libs.common.state.types import Failure, RunStatus, Stage, StageStatus
@@ -47,7 +47,7 @@ def end_in(connection: Connection, tables: Tables, ending: Ending) -> bool:
     """End the run, or the named stage of one that has succeeded; whether this call did it."""
     run = tables.run
     active = (run.c.run_id == ending.run_id, run.c.status == RunStatus.STARTED.value)
-    if changed(connection.execute(update(run).where(*active).values(**ending.values, changed_by=ending.call))):
+    if changed(connection, update(run).where(*active).values(**ending.values, changed_by=ending.call)):
         _end_stages(connection, tables.stage, ending)
         return True
     key = run.c.run_id == ending.run_id
@@ -81,7 +81,7 @@ def _end_stage(connection: Connection, table: Table, ending: Ending, stage: Stag
     """End a stage that is running or was never started; one that has ended stays as it is."""
     key = (table.c.run_id == ending.run_id, table.c.stage_name == stage.value)
     running = update(table).where(*key, table.c.status == StageStatus.RUNNING.value)
-    if changed(connection.execute(running.values(**ending.values, revision=table.c.revision + 1))):
+    if changed(connection, running.values(**ending.values, revision=table.c.revision + 1)):
         return True
     if connection.execute(select(table.c.status).where(*key)).first() is not None:
         return False
@@ -103,17 +103,16 @@ def reopen_in(connection: Connection, tables: Tables, run_id: str, now: datetime
     """Make the run active, or the failed stages of one that has succeeded running; whether this call changed it."""
     run, stage = tables.run, tables.stage
     reopened = changed(
-        connection.execute(
-            update(run)
-            .where(run.c.run_id == run_id, run.c.status.in_([status.value for status in REOPENABLE]))
-            .values(
-                status=RunStatus.STARTED.value,
-                active_since_utc=now,
-                finished_at_utc=None,
-                changed_by=call,
-                **NO_FAILURE,
-            )
-        )
+        connection,
+        update(run)
+        .where(run.c.run_id == run_id, run.c.status.in_([status.value for status in REOPENABLE]))
+        .values(
+            status=RunStatus.STARTED.value,
+            active_since_utc=now,
+            finished_at_utc=null(),
+            changed_by=call,
+            **NO_FAILURE,
+        ),
     )
     found = connection.execute(select(run.c.status, run.c.changed_by).where(run.c.run_id == run_id)).one_or_none()
     if found is None:
@@ -121,14 +120,15 @@ def reopen_in(connection: Connection, tables: Tables, run_id: str, now: datetime
     if not reopened and not RunStatus(found.status).is_success:
         return bool(found.changed_by == call)
     unfinished = (StageStatus.FAILED, StageStatus.TIMED_OUT, StageStatus.CANCELLED)
-    stages = connection.execute(
+    stages = count_changed(
+        connection,
         update(stage)
         .where(stage.c.run_id == run_id, stage.c.status.in_([status.value for status in unfinished]))
         .values(
             status=StageStatus.RUNNING.value,
-            finished_at_utc=None,
+            finished_at_utc=null(),
             revision=stage.c.revision + 1,
             **NO_FAILURE,
-        )
+        ),
     )
-    return reopened or stages.rowcount > 0
+    return reopened or stages > 0

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Table, insert, select, update
 from libs.common.messages import WeekRequested
 from libs.common.state.database import Store, changed
 from libs.common.state.errors import DuplicateKeyError, RunMissingError, StateBusyError, WeekBusyError
-from libs.common.state.records import failure_values, options_values, run_of
+from libs.common.state.records import failure_values, literal_nulls, options_values, run_of
 from libs.common.state.run_status import ENDS, Ending, end_in, reopen_in, successful
 from libs.common.state.types import Failure, Run, RunStatus, Stage
 from libs.common.week import Week
@@ -88,8 +88,8 @@ class Runs(Store):
         if unknown := counts.keys() - COUNTS:
             raise ValueError(f"No such counts of a run: {', '.join(sorted(unknown))}.")
         run = self._tables.run
-        statement = update(run).where(run.c.run_id == run_id).values(**counts)
-        if not await self._db.write(lambda c: changed(c.execute(statement))):
+        statement = update(run).where(run.c.run_id == run_id).values(**literal_nulls(counts))
+        if not await self._db.write(lambda c: changed(c, statement)):
             raise RunMissingError(f"Run {run_id} is not in the state tables.")
 
     async def end_run(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, false, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, false, insert, null, select, update
 
 from libs.common.state.database import Store, changed
-from libs.common.state.errors import PartsTotalError, RunMissingError
-from libs.common.state.records import NO_FAILURE, failure_values, stage_of
+from libs.common.state.errors import DuplicateKeyError, PartsTotalError, RunMissingError
+from libs.common.state.records import NO_FAILURE, failure_values, literal_nulls, stage_of
 from libs.common.state.types import Failure, Stage, StageRow, StageStatus
 
 STARTABLE = (StageStatus.RUNNING, StageStatus.FAILED, StageStatus.TIMED_OUT)
@@ -67,18 +67,17 @@ class Stages(Store):
         """
         table = self._tables.stage
         key = _key(table, run_id, stage)
+        given = {"row_count": row_count, "rejected_count": rejected_count, "outgoing": outgoing}
         values: dict[str, Any] = {
             "status": status.value,
             "finished_at_utc": now,
-            "row_count": row_count,
-            "rejected_count": rejected_count,
-            "outgoing": outgoing,
             "published": False,
             "revision": table.c.revision + 1,
+            **literal_nulls(given),
             **failure_values(failure),
         }
         if details is not None:
-            values["details"] = details
+            values |= literal_nulls({"details": details})
 
         def work(connection: Connection) -> StageRow | None:
             connection.execute(update(table).where(*key, table.c.status == StageStatus.RUNNING.value).values(**values))
@@ -97,7 +96,7 @@ class Stages(Store):
             .where(*_key(table, run_id, stage), table.c.published == false())
             .values(published=True, revision=table.c.revision + 1)
         )
-        await self._db.write(lambda c: changed(c.execute(statement)))
+        await self._db.write(lambda c: changed(c, statement))
 
     async def get_stage(self, run_id: str, stage: Stage) -> StageRow | None:
         """The stage's row, or None while it was never started."""
@@ -121,20 +120,23 @@ def _read(connection: Connection, table: Table, run_id: str, stage: Stage) -> St
 
 
 def _start(connection: Connection, table: Table, run_id: str, stage: Stage, now: datetime) -> StageRow:
-    again = connection.execute(
+    again = (
         update(table)
         .where(*_key(table, run_id, stage), table.c.status.in_([status.value for status in STARTABLE]))
         .values(
             status=StageStatus.RUNNING.value,
             attempts=table.c.attempts + 1,
-            finished_at_utc=None,
+            finished_at_utc=null(),
             revision=table.c.revision + 1,
             **NO_FAILURE,
         )
     )
+    counted = changed(connection, again)
     row = _read(connection, table, run_id, stage)
-    if changed(again) or row is not None:
-        assert row is not None
+    if row is not None:
+        if not counted and row.status in STARTABLE:
+            # It came to be between the two statements: counting this start takes another turn.
+            raise DuplicateKeyError
         return row
     connection.execute(
         insert(table).values(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection, make_url, text
+from sqlalchemy import Connection, column, make_url, table, text, update
 
 from libs.common.state import StateBusyError, StateError, StateSchemaError, StateUnavailableError
 from libs.common.state.database import LEAST_ATTEMPTS, Database, changed
@@ -145,7 +147,28 @@ async def test_a_server_that_does_not_count_rows_is_not_trusted(database: Databa
     def update_two(connection: Connection) -> bool:
         connection.execute(text("CREATE TABLE notes (note TEXT)"))
         connection.execute(text("INSERT INTO notes VALUES ('a'), ('b')"))
-        return changed(connection.execute(text("UPDATE notes SET note = 'c'")))
+        return changed(connection, update(table("notes", column("note"))).values(note="c"))
 
     with pytest.raises(StateError, match="2 changed rows"):
         await database.write(update_two)
+
+
+class Uncounted:
+    """A connection to a server that sends no counts along, and what its session says when asked."""
+
+    def __init__(self, rows: int) -> None:
+        self.dialect = SimpleNamespace(name="mssql")
+        self.asked: list[str] = []
+        self._rows = rows
+
+    def execute(self, statement: Any) -> Any:
+        self.asked.append(str(statement))
+        return SimpleNamespace(rowcount=-1, scalar_one=lambda: self._rows)
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(0, False), (1, True)])
+def test_rows_that_were_not_counted_on_the_wire_are_asked_for(rows: int, expected: bool) -> None:
+    connection: Any = Uncounted(rows)
+
+    assert changed(connection, update(table("notes", column("note"))).values(note="c")) is expected
+    assert connection.asked[1:] == ["SELECT @@ROWCOUNT"]

@@ -14,6 +14,9 @@ from libs.common.state import StateDriverError, StateUnavailableError, open_stat
 from libs.common.state.entra import default_credential
 from libs.common.state.mssql import connector, load_pyodbc, mssql_engine
 
+BROKEN = ("08S01", "[08S01] TCP Provider: Error code 0x68 (104) (SQLExecDirectW)")
+UNKNOWN = ("42000", "[42000] SET LOCK_TIMEOUT is not supported. (33557097) (SQLExecDirectW)")
+
 
 class Notes(ModuleType):
     """In place of pyodbc: one object is module, connection and cursor, and notes what is asked of it."""
@@ -23,11 +26,12 @@ class Notes(ModuleType):
     Error = RuntimeError
     Cursor = object
 
-    def __init__(self, *, refuse: str = "") -> None:
+    def __init__(self, *, refuse: str = "", refusal: tuple[str, str] = BROKEN) -> None:
         super().__init__("pyodbc")
         self.calls: list[tuple[Any, ...]] = []
         self.timeout = 0
         self._refuse = refuse
+        self._refusal = refusal
 
     def drivers(self) -> list[str]:
         return ["ODBC Driver 18 for SQL Server"]
@@ -41,11 +45,14 @@ class Notes(ModuleType):
     def execute(self, statement: str) -> Notes:
         self.calls.append(("execute", statement))
         if self._refuse and self._refuse in statement:
-            raise self.Error(statement)
+            raise self.Error(*self._refusal)
         return self
 
     def commit(self) -> None:
         self.calls.append(("commit",))
+
+    def rollback(self) -> None:
+        self.calls.append(("rollback",))
 
     def close(self) -> None:
         self.calls.append(("close",))
@@ -74,6 +81,14 @@ def test_a_connection_that_cannot_be_prepared_is_closed() -> None:
         connector(notes, "Server=h", dict)()
 
     assert notes.calls[-1] == ("close",)
+
+
+def test_an_option_that_the_server_does_not_have_is_done_without() -> None:
+    notes = Notes(refuse="LOCK_TIMEOUT", refusal=UNKNOWN)
+
+    assert connector(notes, "Server=h", dict)() is notes
+    assert ("rollback",) in notes.calls
+    assert ("execute", "SET NOCOUNT OFF") in notes.calls
 
 
 def test_the_pool_asks_before_use_and_replaces_old_connections() -> None:

@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime
 
 from libs.common.messages import WeekRequested
 from libs.common.state import Stage, StageStatus, State, WeekBusyError, open_state
+from libs.common.week import Week
 
 NOW = datetime(2024, 1, 8, tzinfo=UTC)
 
@@ -53,11 +54,17 @@ async def _count(state: State, run_id: str) -> None:
             return
 
 
+async def _move(state: State, pipeline: str, who: str) -> str | None:
+    """Move a checkpoint that all writers share to the one week; who, if it was this writer that moved it."""
+    week = Week(date(2024, 1, 1), date(2024, 1, 7))
+    return who if await state.advance_checkpoint(f"{pipeline}-moved", week, NOW) else None
+
+
 async def _write(state: State, pipeline: str, run_id: str, who: str, part: int, parts: int) -> dict[str, str | None]:
     opened = await _open(state, pipeline, who)
     finished = await _record(state, run_id, who, part, parts)
     await _count(state, run_id)
-    return {"opened": opened, "finished": finished}
+    return {"opened": opened, "finished": finished, "moved": await _move(state, pipeline, who)}
 
 
 async def _main(url: str, prefix: str, pipeline: str, run_id: str, name: str, writers: int, parts: int) -> None:

@@ -22,7 +22,7 @@ from services.sf_sync.mapping import NullPolicy, ResolvedField, ResolvedMapping
 
 OPERATION: Final = "_operation"
 OLD_PREFIX: Final = "_old_"
-SLICE_ROWS: Final = 25_000
+SLICE_ROWS: Final = 20_000
 _SAMPLES_A_SLICE: Final = 50
 
 

@@ -45,6 +45,6 @@ async def _interruptible(run: LocalRun) -> RunResult:
     """SIGTERM stops everything in order, as Ctrl-C does."""
     task = asyncio.current_task()
     if task is not None:
-        with contextlib.suppress(NotImplementedError):
+        with contextlib.suppress(NotImplementedError):  # event loops that know no signals
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     return await run.execute()

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test e2e bench bench-large check format lock clean up down logs
+.PHONY: help setup demo test test-long e2e bench bench-large check format lock clean up down logs
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ demo: $(STAMP) ## run a whole week on this machine and show what happened
 
 test: $(STAMP) ## unit, contract, integration and chaos tests; no Docker
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+test-long: $(STAMP) ## the tests that take minutes: a database away for half a minute in every stage
+	@$(BIN)/python -m pytest -m long -n 2 --dist load $(ARGS)
 
 e2e: $(STAMP) ## the compose stack, tested; needs Docker, and says so where there is none
 	@TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m pytest tests/e2e $(ARGS)

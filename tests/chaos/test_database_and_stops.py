@@ -20,11 +20,15 @@ from tests.chaos.surroundings import BUSY_TIMEOUT_SEC
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
+AWAY_SEC = [
+    pytest.param(5 * BUSY_TIMEOUT_SEC, id="a moment"),
+    pytest.param(30.0, id="half a minute", marks=[pytest.mark.long, pytest.mark.timeout(600)]),
+]
+"""For each of the five services, one after the other."""
 HANGS = {
     case: [Sabotage(case=case, service=service, point="after_work", action="hang") for service in SERVICES]
-    for case in ("locked", "gone", "handed_back", "finished")
+    for case in ("locked-1", "locked-30", "gone-1", "gone-30", "handed_back", "finished")
 }
-AWAY_SEC = 5 * BUSY_TIMEOUT_SEC
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -32,33 +36,39 @@ async def plant(start_plant: StartPlant) -> Plant:
     return await start_plant(sabotage=[hang for hangs in HANGS.values() for hang in hangs])
 
 
+@pytest.mark.parametrize("away_sec", AWAY_SEC)
 async def test_a_database_that_is_locked_when_a_service_commits_is_waited_for(
-    fresh: Plant, undisturbed: Outcome
+    fresh: Plant, undisturbed: Outcome, away_sec: float
 ) -> None:
-    await fresh.request("locked")
-    for hang in HANGS["locked"]:
+    case = f"locked-{away_sec:g}"
+    await fresh.request(case)
+    for hang in HANGS[case]:
         await fresh.reaches(hang)
         with closing(sqlite3.connect(fresh.database, isolation_level=None, timeout=30)) as other:
             other.execute("BEGIN EXCLUSIVE")
             fresh.release(hang)
-            await asyncio.sleep(AWAY_SEC)
+            await asyncio.sleep(away_sec)
     await fresh.finished()
     assert fresh.deaths == []
     assert differences(outcome_of(fresh), undisturbed) == {}
 
 
-async def test_a_database_that_is_gone_when_a_service_commits_is_waited_for(fresh: Plant, undisturbed: Outcome) -> None:
-    away = fresh.folder / "away"
+@pytest.mark.parametrize("away_sec", AWAY_SEC)
+async def test_a_database_that_is_gone_when_a_service_commits_is_waited_for(
+    fresh: Plant, undisturbed: Outcome, away_sec: float
+) -> None:
+    case = f"gone-{away_sec:g}"
+    away = fresh.folder / f"away-{away_sec:g}"
     away.mkdir()
-    await fresh.request("gone")
-    for hang in HANGS["gone"]:
+    await fresh.request(case)
+    for hang in HANGS[case]:
         await fresh.reaches(hang)
         files = list(fresh.folder.glob("state.db*"))
         for file in files:
             file.rename(away / file.name)
         fresh.database.mkdir()  # in the way of whoever would make a new one
         fresh.release(hang)
-        await asyncio.sleep(AWAY_SEC)
+        await asyncio.sleep(away_sec)
         fresh.database.rmdir()
         for file in files:
             (away / file.name).rename(file)

@@ -10,15 +10,18 @@ import asyncio
 import http.client
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from libs.cli.processes import Child, Children, free_port
-from libs.cli.publishing import publish, week_request
-from libs.common.messages import RunOptions
+from libs.cli.publishing import week_request
+from libs.common.bus.envelope import Outgoing
+from libs.common.bus.publisher import ServiceBusPublisher
+from libs.common.bus.servicebus import connect
+from libs.common.messages import RunOptions, WeekRequested
 from libs.common.settings import CommonSettings, load_settings
 from libs.common.state import Stage, StageRow, StageStatus, State, open_state
 from libs.common.week import Week
@@ -93,6 +96,8 @@ class Stack:
             "HEALTH_HOST": "127.0.0.1",
             **settings,
         }
+        self._stack = AsyncExitStack()
+        self._publisher: ServiceBusPublisher
         self.run_id = ""
 
     @property
@@ -112,14 +117,11 @@ class Stack:
         self._services += children
 
     async def request_week(self) -> datetime:
-        """Publish `week.requested`; the moment before."""
-        values = {name.lower(): value for name, value in self._environment.items()}
-        known = {name: value for name, value in values.items() if name in CommonSettings.model_fields}
-        settings = load_settings(CommonSettings, _env_file=None, **known)
+        """Publish `week.requested` over a connection that is open, like those of the services; the moment before."""
         begun_at = datetime.now(UTC)
         request = week_request("bench", Week.of(MONDAY), RunOptions(), begun_at)
         self.run_id = request.run_id
-        await publish(settings, request)
+        await self._publisher.publish(Outgoing.of(request))
         return begun_at
 
     async def finished(self, stage: Stage, within_sec: float) -> StageRow:
@@ -145,12 +147,19 @@ class Stack:
 
     async def __aenter__(self) -> Stack:
         self.lake.mkdir(parents=True)
+        self._stack.push_async_callback(self._children.stop)
         await self._children.start(self._bus)
-        self._environment["SERVICEBUS_CONNECTION_STRING"] = self._bus.ready["connection_string"]
+        connection_string = self._bus.ready["connection_string"]
+        self._environment["SERVICEBUS_CONNECTION_STRING"] = connection_string
+        settings = load_settings(CommonSettings, _env_file=None, servicebus_connection_string=connection_string)
+        bus = connect(settings)
+        self._stack.push_async_callback(bus.aclose)
+        self._publisher = bus.publisher
+        await self._publisher.warm([WeekRequested.topic])
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._children.stop()
+        await self._stack.aclose()
 
     def _service(self, name: str) -> Child:
         port = free_port()

@@ -32,6 +32,8 @@ MAX_RETRY_AFTER_SEC = 120.0
 """A longer Retry-After is cut to this: the message's own delayed retry takes over from there."""
 MAX_REDIRECTS = 5
 _CHUNK_BYTES = 256 * 1024
+_QUICK_BYTES = 1024 * 1024
+"""A body up to this is read in a millisecond, sooner than a thread is found for it."""
 _backoff = wait_exponential_jitter(multiplier=0.5, max=30, jitter=0.5)
 
 
@@ -111,15 +113,19 @@ class ApiClient:
             with attempt:
                 await self._rate.turn()
                 answer = await self._get(url, number, missing_is_empty=missing_is_empty)
-                return await asyncio.to_thread(
-                    read_page,
-                    number,
-                    answer.body,
-                    header_total=answer.header_total,
-                    next_link=answer.next_link,
-                    by_link=self._follows_links,
-                )
+                if len(answer.body) <= _QUICK_BYTES:
+                    return self._read(number, answer)
+                return await asyncio.to_thread(self._read, number, answer)
         raise AssertionError("tenacity ends by returning or raising")
+
+    def _read(self, number: int, answer: _Answer) -> Page:
+        return read_page(
+            number,
+            answer.body,
+            header_total=answer.header_total,
+            next_link=answer.next_link,
+            by_link=self._follows_links,
+        )
 
     async def _get(self, url: URL, number: int, *, missing_is_empty: bool) -> _Answer:
         """One request, redirects included; every vendor error leaves as one of ours."""

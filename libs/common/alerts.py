@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from datetime import datetime
 from enum import StrEnum
 
 import aiohttp
@@ -10,7 +12,7 @@ from structlog.typing import FilteringBoundLogger
 
 from libs.common.clock import Clock
 from libs.common.metrics import Metrics
-from libs.common.state import Failure, Run, Stage
+from libs.common.state import Failure, Run, Stage, State, StateError
 
 WEBHOOK_TIMEOUT_SEC = 5.0
 """An alert may hold up the settling of a message for so long, which any lock outlives."""
@@ -83,6 +85,18 @@ class Alerts:
             # The error's own text may hold the webhook's URL, which is a secret.
             self._metrics.alert_failures.inc()
             self._log.warning("alert_not_delivered", error=type(error).__name__)
+
+
+async def tell_of_end(
+    alerts: Alerts, state: State, run: Run, stage: Stage | None, failure: Failure, kind: AlertKind, now: datetime
+) -> None:
+    """Alert that a run ended badly, and note in its row that people were told.
+
+    Who dies before the note, or cannot make it, leaves the run to `Deadlines`, which alerts once more. Raises nothing.
+    """
+    await alerts.send(run, stage, failure, kind)
+    with contextlib.suppress(StateError):
+        await state.mark_told(run.run_id, now)
 
 
 def _slack_text(run: Run | None, stage: Stage | None, failure: Failure, kind: AlertKind) -> str:

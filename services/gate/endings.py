@@ -6,7 +6,7 @@ import hashlib
 
 import msgspec
 
-from libs.common.alerts import AlertKind
+from libs.common.alerts import AlertKind, tell_of_end
 from libs.common.blobs import url_of
 from libs.common.bus.envelope import Outgoing
 from libs.common.failpoints import failpoint
@@ -41,7 +41,7 @@ async def fail(run: Run, manifest: LoadManifest, verdict: Verdict, failure: Fail
         failure=failure,
     )
     if await kit.state.end_run(run.run_id, RunStatus.FAILED, now, failure, Stage.QUALITY_GATE):
-        await kit.alerts.send(run, Stage.QUALITY_GATE, failure, AlertKind.RUN_FAILED)
+        await tell_of_end(kit.alerts, kit.state, run, Stage.QUALITY_GATE, failure, AlertKind.RUN_FAILED, now)
 
 
 async def rehearse(run: Run, manifest: LoadManifest, verdict: Verdict, signals: StagedFile, kit: Kit) -> None:

@@ -88,6 +88,7 @@ async def _refuse(stack: LocalStack, week: Week, run_options: RunOptions, error:
     async with local_state(settings) as state:
         request = week_request(settings.pipeline_name, week, run_options, now)
         await state.refuse_run(request, Failure(error.code, str(error), error.next_step), now)
+        await state.mark_told(request.run_id, now)  # by this command, at once
         refused = await state.get_run(request.run_id)
         if refused is None:
             raise error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime
 
 from sqlalchemy import Connection, Table, insert, select, update
@@ -24,8 +25,10 @@ class Checkpoints(Store):
 
         True if this call moved it.
         """
+        call = uuid.uuid4().hex
         return await self._db.write(
-            lambda c: move_checkpoint(c, self._tables.checkpoint, pipeline_name, week, now), again_on_duplicate=True
+            lambda c: move_checkpoint(c, self._tables.checkpoint, pipeline_name, week, now, call),
+            again_on_duplicate=True,
         )
 
 
@@ -35,8 +38,13 @@ def read_checkpoint(connection: Connection, table: Table, pipeline_name: str) ->
     return None if row is None else checkpoint_of(row)
 
 
-def move_checkpoint(connection: Connection, table: Table, pipeline_name: str, week: Week, now: datetime) -> bool:
-    """Compare-and-set inside the caller's transaction; raises the driver's duplicate key if two create it at once."""
+def move_checkpoint(
+    connection: Connection, table: Table, pipeline_name: str, week: Week, now: datetime, call: str
+) -> bool:
+    """Compare-and-set inside the caller's transaction; raises the driver's duplicate key if two create it at once.
+
+    True also where this `call` moved it before and did not hear of it.
+    """
     following = week.next()
     values = {
         "last_successful_week_start": week.start,
@@ -44,6 +52,7 @@ def move_checkpoint(connection: Connection, table: Table, pipeline_name: str, we
         "next_week_start": following.start,
         "next_week_end": following.end,
         "updated_at_utc": now,
+        "changed_by": call,
     }
     if read_checkpoint(connection, table, pipeline_name) is None:
         connection.execute(insert(table).values(pipeline_name=pipeline_name, **values))
@@ -53,4 +62,7 @@ def move_checkpoint(connection: Connection, table: Table, pipeline_name: str, we
         table.c.next_week_start == week.start,
         table.c.next_week_end == week.end,
     )
-    return changed(connection, update(table).where(*expected).values(**values))
+    if changed(connection, update(table).where(*expected).values(**values)):
+        return True
+    mover = select(table.c.changed_by).where(table.c.pipeline_name == pipeline_name)
+    return bool(connection.execute(mover).scalar() == call)

@@ -25,6 +25,7 @@ class _Passing:
 
     run_id: str
     now: datetime
+    call: str
     status: RunStatus
     figures: dict[str, Any]
     stage_values: dict[str, Any]
@@ -58,19 +59,21 @@ class Gate(Store):
         """
         if status not in SUCCESSES:
             raise ValueError(f"Passing the gate does not make a run {status}.")
+        call = uuid.uuid4().hex
         figures: dict[str, Any] = {
             "finished_at_utc": now,
             "rows_output": rows_output,
             "rows_rejected": rows_rejected,
             "reject_rate_pct": reject_rate_pct,
             "output_path": output_path,
-            "changed_by": uuid.uuid4().hex,
+            "changed_by": call,
         }
         if rows_fetched is not None:
             figures["rows_fetched"] = rows_fetched
         passing = _Passing(
             run_id=run_id,
             now=now,
+            call=call,
             status=status,
             figures=figures,
             stage_values={
@@ -91,11 +94,11 @@ def _complete(connection: Connection, tables: Tables, passing: _Passing) -> Gate
         # The first update holds the run's row until the commit, so that nobody ends it while its predecessor goes.
         if _update_if_active(connection, tables, run.run_id, {**passing.figures, "supersedes": earlier}):
             if earlier is not None:
-                _supersede(connection, tables, earlier, run.run_id)
+                _supersede(connection, tables, earlier, passing)
             _update_if_active(connection, tables, run.run_id, {"status": passing.status.value})
             _finish_stage(connection, tables, passing)
             if not run.options.dry_run:
-                _move_checkpoint(connection, tables, run, passing.now)
+                _move_checkpoint(connection, tables, run, passing)
         run = _read_run(connection, tables, passing.run_id)
     if run is None:
         raise RunMissingError(f"Run {passing.run_id} is not in the state tables.")
@@ -124,12 +127,12 @@ def _earlier_success(connection: Connection, tables: Tables, run: Run) -> str | 
     return earlier
 
 
-def _supersede(connection: Connection, tables: Tables, earlier: str, run_id: str) -> None:
+def _supersede(connection: Connection, tables: Tables, earlier: str, passing: _Passing) -> None:
     table = tables.run
     connection.execute(
         update(table)
         .where(table.c.run_id == earlier, *successful(table))
-        .values(status=RunStatus.SUPERSEDED.value, superseded_by=run_id, changed_by=uuid.uuid4().hex)
+        .values(status=RunStatus.SUPERSEDED.value, superseded_by=passing.run_id, changed_by=passing.call)
     )
 
 
@@ -145,6 +148,7 @@ def _finish_stage(connection: Connection, tables: Tables, passing: _Passing) -> 
         "status": StageStatus.SUCCESS.value,
         "finished_at_utc": passing.now,
         "published": False,
+        "changed_by": passing.call,
         **literal_nulls(passing.stage_values),
     }
     key = (table.c.run_id == passing.run_id, table.c.stage_name == Stage.QUALITY_GATE.value)
@@ -162,8 +166,8 @@ def _finish_stage(connection: Connection, tables: Tables, passing: _Passing) -> 
         )
 
 
-def _move_checkpoint(connection: Connection, tables: Tables, run: Run, now: datetime) -> None:
-    if move_checkpoint(connection, tables.checkpoint, run.pipeline_name, run.week, now):
+def _move_checkpoint(connection: Connection, tables: Tables, run: Run, passing: _Passing) -> None:
+    if move_checkpoint(connection, tables.checkpoint, run.pipeline_name, run.week, passing.now, passing.call):
         connection.execute(update(tables.run).where(tables.run.c.run_id == run.run_id).values(moved_checkpoint=True))
 
 

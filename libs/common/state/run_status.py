@@ -28,7 +28,7 @@ def successful(run: Table) -> tuple[ColumnElement[bool], ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a run is to end; `call` marks the row as changed by this call."""
+    """How a run is to end; `call` marks the rows as changed by this call."""
 
     run_id: str
     status: RunStatus
@@ -40,14 +40,19 @@ class Ending:
     @property
     def values(self) -> dict[str, Any]:
         """The columns that say so, the same for a run and for a stage."""
-        return {"status": self.status.value, "finished_at_utc": self.at, **failure_values(self.failure)}
+        return {
+            "status": self.status.value,
+            "finished_at_utc": self.at,
+            "changed_by": self.call,
+            **failure_values(self.failure),
+        }
 
 
 def end_in(connection: Connection, tables: Tables, ending: Ending) -> bool:
     """End the run, or the named stage of one that has succeeded; whether this call did it."""
     run = tables.run
     active = (run.c.run_id == ending.run_id, run.c.status == RunStatus.STARTED.value)
-    if changed(connection, update(run).where(*active).values(**ending.values, changed_by=ending.call)):
+    if changed(connection, update(run).where(*active).values(**ending.values)):
         _end_stages(connection, tables.stage, ending)
         return True
     key = run.c.run_id == ending.run_id
@@ -69,6 +74,7 @@ def _end_stages(connection: Connection, table: Table, ending: Ending) -> None:
         others = {
             "status": StageStatus.CANCELLED.value if failed else ending.status.value,
             "finished_at_utc": ending.at,
+            "changed_by": ending.call,
         }
     connection.execute(
         update(table)
@@ -78,13 +84,14 @@ def _end_stages(connection: Connection, table: Table, ending: Ending) -> None:
 
 
 def _end_stage(connection: Connection, table: Table, ending: Ending, stage: Stage) -> bool:
-    """End a stage that is running or was never started; one that has ended stays as it is."""
+    """End a stage that is running or was never started; one that has ended stays as it is. Whether this call did it."""
     key = (table.c.run_id == ending.run_id, table.c.stage_name == stage.value)
     running = update(table).where(*key, table.c.status == StageStatus.RUNNING.value)
     if changed(connection, running.values(**ending.values, revision=table.c.revision + 1)):
         return True
-    if connection.execute(select(table.c.status).where(*key)).first() is not None:
-        return False
+    found = connection.execute(select(table.c.changed_by).where(*key)).one_or_none()
+    if found is not None:
+        return bool(found.changed_by == ending.call)
     connection.execute(
         insert(table).values(
             run_id=ending.run_id,
@@ -110,6 +117,7 @@ def reopen_in(connection: Connection, tables: Tables, run_id: str, now: datetime
             status=RunStatus.STARTED.value,
             active_since_utc=now,
             finished_at_utc=null(),
+            told_at_utc=null(),
             changed_by=call,
             **NO_FAILURE,
         ),
@@ -128,7 +136,24 @@ def reopen_in(connection: Connection, tables: Tables, run_id: str, now: datetime
             status=StageStatus.RUNNING.value,
             finished_at_utc=null(),
             revision=stage.c.revision + 1,
+            changed_by=call,
             **NO_FAILURE,
         ),
     )
-    return reopened or stages > 0
+    if reopened or stages > 0:
+        return True
+    own = select(stage.c.stage_name).where(stage.c.run_id == run_id, stage.c.changed_by == call)
+    return connection.execute(own).first() is not None
+
+
+def tell_in(connection: Connection, tables: Tables, run_id: str, now: datetime, call: str) -> bool:
+    """Note that the bad end was told; whether this call did."""
+    run = tables.run
+    untold = (
+        run.c.run_id == run_id,
+        run.c.status.in_([status.value for status in REOPENABLE]),
+        run.c.told_at_utc.is_(None),
+    )
+    if changed(connection, update(run).where(*untold).values(told_at_utc=now, changed_by=call)):
+        return True
+    return bool(connection.execute(select(run.c.changed_by).where(run.c.run_id == run_id)).scalar() == call)

@@ -13,11 +13,13 @@ from libs.common.messages import WeekRequested
 from libs.common.state.database import Store, changed
 from libs.common.state.errors import DuplicateKeyError, RunMissingError, StateBusyError, WeekBusyError
 from libs.common.state.records import failure_values, literal_nulls, options_values, run_of
-from libs.common.state.run_status import ENDS, Ending, end_in, reopen_in, successful
+from libs.common.state.run_status import ENDS, REOPENABLE, Ending, end_in, reopen_in, successful, tell_in
 from libs.common.state.types import Failure, Run, RunStatus, Stage
 from libs.common.week import Week
 
 COUNTS = frozenset({"rows_fetched", "rows_output", "rows_rejected", "reject_rate_pct"})
+UNTOLD_FOR_GOOD = timedelta(days=1)
+"""What ended longer ago is news to nobody."""
 _OPEN_ATTEMPTS = 5
 
 
@@ -127,6 +129,24 @@ class Runs(Store):
             if run is None or active is None:
                 raise
             raise WeekBusyError(run.week, active.run_id) from None
+
+    async def untold_runs(self, now: datetime, after_sec: float) -> list[Run]:
+        """The runs, of any pipeline, whose bad end nobody was told of for `after_sec`; none from before yesterday.
+
+        Whoever ended such a run died, or lost the database, before the alert was out.
+        """
+        run = self._tables.run
+        return await self._select(
+            run.c.status.in_([status.value for status in REOPENABLE]),
+            run.c.told_at_utc.is_(None),
+            run.c.finished_at_utc <= now - timedelta(seconds=after_sec),
+            run.c.finished_at_utc > now - UNTOLD_FOR_GOOD,
+        )
+
+    async def mark_told(self, run_id: str, now: datetime) -> bool:
+        """Note that people were told of the run's bad end; True only for the one call that noted it."""
+        call = uuid.uuid4().hex
+        return await self._db.write(lambda c: tell_in(c, self._tables, run_id, now, call))
 
     async def _active_run(self, pipeline_name: str, week: Week) -> Run | None:
         return next((run for run in await self.active_runs(pipeline_name) if run.week == week), None)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, false, insert, null, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Table, false, insert, null, or_, select, update
 
 from libs.common.state.database import Store, changed
 from libs.common.state.errors import DuplicateKeyError, PartsTotalError, RunMissingError
@@ -24,8 +25,9 @@ class Stages(Store):
 
         A stage that failed or timed out runs again; one that ended otherwise is returned as it is.
         """
+        call = uuid.uuid4().hex
         return await self._db.write(
-            lambda c: _start(c, self._tables.stage, run_id, stage, now), again_on_duplicate=True
+            lambda c: _start(c, self._tables.stage, run_id, stage, now, call), again_on_duplicate=True
         )
 
     async def set_parts_total(self, run_id: str, parts_total: int) -> None:
@@ -73,6 +75,7 @@ class Stages(Store):
             "finished_at_utc": now,
             "published": False,
             "revision": table.c.revision + 1,
+            "changed_by": uuid.uuid4().hex,
             **literal_nulls(given),
             **failure_values(failure),
         }
@@ -115,29 +118,39 @@ def _key(table: Table, run_id: str, stage: Stage) -> tuple[ColumnElement[bool], 
 
 
 def _read(connection: Connection, table: Table, run_id: str, stage: Stage) -> StageRow | None:
-    row = connection.execute(select(table).where(*_key(table, run_id, stage))).mappings().one_or_none()
+    row = _row(connection, table, run_id, stage)
     return None if row is None else stage_of(row)
 
 
-def _start(connection: Connection, table: Table, run_id: str, stage: Stage, now: datetime) -> StageRow:
+def _row(connection: Connection, table: Table, run_id: str, stage: Stage) -> RowMapping | None:
+    return connection.execute(select(table).where(*_key(table, run_id, stage))).mappings().one_or_none()
+
+
+def _start(connection: Connection, table: Table, run_id: str, stage: Stage, now: datetime, call: str) -> StageRow:
     again = (
         update(table)
-        .where(*_key(table, run_id, stage), table.c.status.in_([status.value for status in STARTABLE]))
+        .where(
+            *_key(table, run_id, stage),
+            table.c.status.in_([status.value for status in STARTABLE]),
+            # Not twice where the first commit was not acknowledged.
+            or_(table.c.changed_by.is_(None), table.c.changed_by != call),
+        )
         .values(
             status=StageStatus.RUNNING.value,
             attempts=table.c.attempts + 1,
             finished_at_utc=null(),
             revision=table.c.revision + 1,
+            changed_by=call,
             **NO_FAILURE,
         )
     )
     counted = changed(connection, again)
-    row = _read(connection, table, run_id, stage)
+    row = _row(connection, table, run_id, stage)
     if row is not None:
-        if not counted and row.status in STARTABLE:
+        if not counted and row["status"] in STARTABLE and row["changed_by"] != call:
             # It came to be between the two statements: counting this start takes another turn.
             raise DuplicateKeyError
-        return row
+        return stage_of(row)
     connection.execute(
         insert(table).values(
             run_id=run_id,
@@ -147,6 +160,7 @@ def _start(connection: Connection, table: Table, run_id: str, stage: Stage, now:
             started_at_utc=now,
             published=False,
             revision=1,
+            changed_by=call,
         )
     )
     return StageRow(run_id=run_id, stage=stage, status=StageStatus.RUNNING, attempts=1, started_at=now, revision=1)

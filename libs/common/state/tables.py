@@ -99,6 +99,7 @@ def _checkpoint(naming: Naming, metadata: MetaData) -> Table:
         Column("next_week_start", DATE),
         Column("next_week_end", DATE),
         Column("updated_at_utc", UtcDateTime, nullable=False),
+        _changed_by(),
         PrimaryKeyConstraint("pipeline_name", name=naming.key("pk", "pipeline_checkpoint")),
     )
 
@@ -130,8 +131,9 @@ def _run(naming: Naming, metadata: MetaData) -> Table:
         Column("supersedes", ShortText(NAME_LENGTH)),
         Column("superseded_by", ShortText(NAME_LENGTH)),
         Column("moved_checkpoint", Boolean(create_constraint=False), nullable=False),
-        # Which call changed the status last: a call whose commit was not acknowledged finds itself here.
-        Column("changed_by", ShortText(32), nullable=False),
+        _changed_by(nullable=False),
+        # When people were told that the run failed or timed out.
+        Column("told_at_utc", UtcDateTime),
         PrimaryKeyConstraint("run_id", name=naming.key("pk", "pipeline_run")),
         Index(
             naming.key("ux", "pipeline_run_active"),
@@ -169,6 +171,7 @@ def _stage(naming: Naming, metadata: MetaData) -> Table:
         Column("outgoing", LongText),
         Column("published", Boolean(create_constraint=False), nullable=False),
         Column("revision", Integer, nullable=False),
+        _changed_by(),
         PrimaryKeyConstraint("run_id", "stage_name", name=naming.key("pk", "pipeline_stage")),
     )
 
@@ -186,7 +189,7 @@ def _part(naming: Naming, metadata: MetaData) -> Table:
         Column("outgoing", LongText),
         Column("published", Boolean(create_constraint=False), nullable=False),
         Column("revision", Integer, nullable=False),
-        Column("changed_by", ShortText(32), nullable=False),
+        _changed_by(nullable=False),
         Column("recorded_at_utc", UtcDateTime, nullable=False),
         PrimaryKeyConstraint("run_id", "stage_name", "part_index", name=naming.key("pk", "pipeline_part")),
     )
@@ -199,6 +202,11 @@ def _version(naming: Naming, metadata: MetaData) -> Table:
         Column("version_num", String(32), nullable=False),
         PrimaryKeyConstraint("version_num", name=f"{naming.version_table}_pkc"),
     )
+
+
+def _changed_by(*, nullable: bool = True) -> Column[str]:
+    """Which call changed the row last: a call whose commit was not acknowledged finds itself here."""
+    return Column("changed_by", ShortText(32), nullable=nullable)
 
 
 def _error_columns() -> tuple[Column[str], Column[str], Column[str]]:

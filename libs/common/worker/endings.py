@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from libs.common.alerts import AlertKind, Alerts
+from libs.common.alerts import AlertKind, Alerts, tell_of_end
 from libs.common.bus.envelope import Publisher
 from libs.common.bus.ports import Delivery
 from libs.common.clock import Clock
@@ -93,7 +93,10 @@ class Endings:
             return await self.defer(delivery, attempt, unrecorded)
         if not ended and run is not None:
             return Ending(action=Action.DROPPED, settle=Settle.COMPLETE, failure=failure, note=f"run is {run.status}")
-        await self._alerts.send(run, self._stage, failure, _kind(run is not None and run.status.is_success, status))
+        if run is None or run.status.is_success:
+            await self._alerts.send(run, self._stage, failure, _kind(run is not None, status))
+        else:
+            await tell_of_end(self._alerts, self._state, run, self._stage, failure, _kind(False, status), now)
         return Ending(action=action, settle=Settle.DEAD_LETTER, failure=failure)
 
     async def set_aside(self, failure: Failure) -> Ending:

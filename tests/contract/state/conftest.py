@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
+from libs.common.clock import Clock
 from libs.common.messages import RunOptions, WeekRequested
 from libs.common.state import State, migrate, open_state
 from libs.common.state.engine import is_embedded, open_engine
@@ -29,9 +30,9 @@ class Target:
     url: str
     prefix: str
 
-    def open(self, *, prefix: str | None = None, patience_sec: float = 60.0) -> State:
+    def open(self, *, patience_sec: float = 60.0, clock: Clock | None = None) -> State:
         """Connections of their own to it."""
-        return open_state(self.url, prefix=self.prefix if prefix is None else prefix, patience_sec=patience_sec)
+        return open_state(self.url, prefix=self.prefix, patience_sec=patience_sec, clock=clock)
 
     def drop(self) -> None:
         """Remove the tables."""

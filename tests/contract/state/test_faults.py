@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, make_url, text
+from sqlalchemy import make_url, text
 
 from libs.common.errors import is_transient
 from libs.common.messages import WeekRequested
@@ -23,7 +23,6 @@ from libs.common.state import (
     StateSchemaError,
     StateUnavailableError,
     StateValueError,
-    database,
     migrate,
 )
 from libs.common.state.engine import open_engine
@@ -146,26 +145,6 @@ async def test_a_database_that_is_away_is_transient_and_says_nothing_secret(
     await state.aclose()
 
 
-async def test_a_commit_that_was_not_acknowledged_is_recognised_as_ones_own(
-    state: State, request_week: Build, now: datetime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lose_acknowledgements = _forgetful(monkeypatch)
-    request = request_week()
-
-    assert (await state.open_run(request, now)).status is RunStatus.STARTED
-    part = await state.record_part(request.run_id, Stage.LOAD, 0, now, row_count=1)
-    updated = await state.update_part(request.run_id, Stage.LOAD, 0, part.revision, details={"a": 1})
-    assert updated is not None
-    assert updated.revision == part.revision + 1
-    assert await state.end_run(request.run_id, RunStatus.FAILED, now, stage=Stage.LOAD)
-    assert await state.reopen_run(request.run_id, now)
-    passed = await state.complete_gate(
-        request.run_id, now, status=RunStatus.SUCCESS, rows_output=1, rows_rejected=0, reject_rate_pct=Decimal(0)
-    )
-    assert passed.checkpoint_moved
-    assert lose_acknowledgements() == 6
-
-
 async def test_a_cancelled_call_leaves_the_connections_usable(state: State, request_week: Build, now: datetime) -> None:
     request = request_week()
     for _ in range(20):
@@ -176,22 +155,6 @@ async def test_a_cancelled_call_leaves_the_connections_usable(state: State, requ
             await call
 
     assert (await state.open_run(request, now)).status is RunStatus.STARTED
-
-
-def _forgetful(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """Every transaction that writes is committed and then reported as lost, the first time it is tried."""
-    transact = database._in_transaction
-    lost: list[object] = []
-
-    def losing(engine: Engine, work: Callable[[Connection], Any]) -> Any:
-        result = transact(engine, work)
-        if engine.get_execution_options().get("state_writes") and work not in lost:
-            lost.append(work)
-            raise StateUnavailableError
-        return result
-
-    monkeypatch.setattr(database, "_in_transaction", losing)
-    return lambda: len(lost)
 
 
 def _set_revision(target: Any, revision: str) -> None:

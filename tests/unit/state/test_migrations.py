@@ -7,20 +7,23 @@ import re
 import string
 import sys
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlfluff
 import sqlglot
+from alembic import command
 from alembic.util import CommandError
 from sqlalchemy import Connection, create_engine, inspect
 from sqlalchemy.dialects import mssql
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from libs.common.state import StateError, StatePermissionError, migrate, scripts
+from libs.common.state import Stage, StateError, StatePermissionError, migrate, open_state, scripts
 from libs.common.state import migrate as _migrate_function
+from libs.common.state.migrate import alembic_config, head_revision
 from libs.common.state.tables import Naming, define_tables
 
 SCRIPTS = Path(__file__).parents[3] / "deploy/sql/state"
@@ -37,12 +40,19 @@ def test_the_migrated_file_is_what_the_tables_define(tmp_path: Path) -> None:
     define_tables(Naming(prefix="p_")).metadata.create_all(defined)
     migrated = create_engine(f"sqlite:///{tmp_path}/migrated.db")
 
-    def statements(engine: Any) -> list[str]:
+    def described(engine: Any) -> list[Any]:
+        """All columns with type and nullability, whatever their order, keys, and indexes with their conditions."""
         with engine.connect() as connection:
-            rows = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")
-            return sorted(_plain(sql) for (sql,) in rows)
+            columns = connection.exec_driver_sql(
+                'SELECT t.name, c.name, c.type, c."notnull", c.dflt_value, c.pk '
+                "FROM sqlite_master t JOIN pragma_table_info(t.name) c WHERE t.type = 'table'"
+            ).all()
+            indexes = connection.exec_driver_sql(
+                "SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+            )
+            return sorted(map(tuple, columns)) + sorted(_plain(sql) for (sql,) in indexes)
 
-    assert statements(migrated) == statements(defined)
+    assert described(migrated) == described(defined)
     migrated.dispose()
     defined.dispose()
 
@@ -54,7 +64,7 @@ def test_the_script_is_what_the_tables_define() -> None:
     for table in tables.metadata.tables.values():
         created += [CreateTable(table), *(CreateIndex(index) for index in table.indexes)]
     wanted = [_plain(str(statement.compile(dialect=dialect))) for statement in created]
-    rendered = _plain("\n".join(scripts.render_scripts().values()))
+    rendered = _with_added_columns(_plain("\n".join(scripts.render_scripts().values())))
 
     assert [statement for statement in wanted if statement not in rendered] == []
 
@@ -106,6 +116,25 @@ def test_nobody_may_delete_and_every_table_may_be_read() -> None:
     assert set(re.findall(r"GRANT SELECT ON OBJECT::([\w.]+) TO retl_reader", text)) == set(tables)
 
 
+async def test_tables_of_the_first_release_are_upgraded_with_what_is_in_them(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/state.db"
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        command.upgrade(alembic_config(Naming(), connection=connection), "0001")
+        connection.exec_driver_sql(
+            "INSERT INTO pipeline_stage (run_id, stage_name, status, attempts, started_at_utc, published, revision) "
+            "VALUES ('run', 'LOAD', 'RUNNING', 1, '2024-01-08 00:00:00.000000', 0, 1)"
+        )
+    engine.dispose()
+
+    assert migrate(url) == ("0001", head_revision())
+
+    state = open_state(url)
+    await state.ping()
+    assert (await state.start_stage("run", Stage.LOAD, datetime(2024, 1, 8, tzinfo=UTC))).attempts == 2
+    await state.aclose()
+
+
 def test_a_prefix_reaches_every_name(tmp_path: Path) -> None:
     migrate(f"sqlite:///{tmp_path}/state.db", prefix="a_")
     migrate(f"sqlite:///{tmp_path}/state.db", prefix="b_")
@@ -138,7 +167,7 @@ def test_losing_the_race_is_looked_at_again(
     monkeypatch.setattr(migrate_module.command, "upgrade", overtaken)
     monkeypatch.setattr(migrate_module, "PAUSE_SEC", 0)
 
-    assert migrate(f"sqlite:///{tmp_path}/state.db") == (None, "0001")
+    assert migrate(f"sqlite:///{tmp_path}/state.db") == (None, head_revision())
 
 
 @pytest.mark.parametrize(
@@ -165,6 +194,18 @@ def test_what_is_no_race_ends_the_migration(
 
     assert type(refused.value) is expected
     assert len(seen) == tries
+
+
+def _with_added_columns(script: str) -> str:
+    """Each table as if it had been created with the columns that were added to it, behind those that it had."""
+    for table, column in re.findall(r"ALTER TABLE (\S+) ADD (.+?);", script):
+        script = re.sub(
+            rf"(CREATE TABLE {re.escape(table)} \(.*?)(, (?:CONSTRAINT|PRIMARY KEY))",
+            rf"\1, {column}\2",
+            script,
+            count=1,
+        )
+    return script
 
 
 def _filled(template: str) -> str:

@@ -5,8 +5,8 @@ import asyncio
 import structlog
 
 from libs.common.alerts import AlertKind
-from libs.common.state import RunStatus
-from libs.common.worker.deadlines import EVERY_SEC, Deadlines
+from libs.common.state import Failure, RunStatus, Stage
+from libs.common.worker.deadlines import EVERY_SEC, UNTOLD_SEC, Deadlines
 from tests.unit.worker.harness import Harness, settle_down, until
 
 
@@ -30,6 +30,30 @@ async def test_a_run_within_its_deadline_is_left_alone(harness: Harness) -> None
     await harness.clock.advance(99)
     assert await deadlines(harness).check() == 0
     assert await harness.status() is RunStatus.STARTED
+
+
+async def test_an_end_that_its_author_did_not_live_to_tell_is_told_once_by_another(harness: Harness) -> None:
+    await harness.open_run()
+    failure = Failure("broken", "It broke.", "Mend it.")
+    await harness.state.end_run("run-1", RunStatus.FAILED, harness.clock.now(), failure, Stage.LOAD)
+
+    assert await deadlines(harness).check() == 0
+    assert harness.alerts.sent == []  # its author may be about to
+
+    await harness.clock.advance(UNTOLD_SEC)
+    await asyncio.gather(*(deadlines(harness).check() for _ in range(5)))
+    assert harness.alerts.sent == [(AlertKind.RUN_FAILED, "run-1", "broken")]
+
+
+async def test_an_end_that_was_told_is_not_told_again(harness: Harness) -> None:
+    await harness.open_run()
+    await harness.clock.advance(101)
+    await deadlines(harness).check()
+    harness.alerts.sent.clear()
+
+    await harness.clock.advance(UNTOLD_SEC)
+    await deadlines(harness).check()
+    assert harness.alerts.sent == []
 
 
 async def test_a_look_that_fails_is_not_the_last_one(harness: Harness) -> None:

@@ -25,8 +25,11 @@ $(STAMP): requirements/dev.txt pyproject.toml
 demo: $(STAMP) ## run a whole week on this machine and show what happened
 	@$(BIN)/retl demo $(ARGS)
 
+# Three workers a core: most of the time is waiting for other processes. A file stays on one worker, for what its tests
+# share; files go out in the order of testpaths.
+WORKERS ?= 6
 test: $(STAMP) ## unit, contract, integration and chaos tests; no Docker
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-long: $(STAMP) ## the tests that take minutes: a database away for half a minute in every stage
 	@$(BIN)/python -m pytest -m long -n 2 --dist load $(ARGS)

@@ -46,6 +46,7 @@ class Child:
     announces: bool = False
     health_port: int = 0
     ready: dict[str, Any] = field(default_factory=dict)
+    ready_sec: float = READY_SEC
     restarts: int = 0
     process: asyncio.subprocess.Process | None = None
 
@@ -66,10 +67,10 @@ class Child:
             )
         started(self.process.pid)
         try:
-            async with asyncio.timeout(READY_SEC):
+            async with asyncio.timeout(self.ready_sec):
                 await (self._announced() if self.announces else self._healthy())
         except TimeoutError as error:
-            raise ChildError(f"{self.name} was not ready after {READY_SEC:g} s. {self.log_tail()}") from error
+            raise ChildError(f"{self.name} was not ready after {self.ready_sec:g} s. {self.log_tail()}") from error
 
     async def stop(self) -> None:
         """SIGTERM, and SIGKILL when that has not helped in STOP_GRACE_SEC."""

@@ -35,6 +35,8 @@ from tests.chaos.windows import Windows
 
 PATIENCE_SEC = 90.0
 """For a condition in other processes, on a machine that others use too."""
+READY_SEC = 200.0
+"""For the start of up to ten processes at once, on such a machine."""
 EMULATORS = ("servicebus", "salesforce", "events_api")
 _TABLES = ("pipeline_checkpoint", "pipeline_run", "pipeline_stage", "pipeline_part")
 
@@ -204,6 +206,7 @@ class Plant(Windows):
             log_path=self.folder / "logs" / f"{name}.log",
             env=bare_environment() | {"TMPDIR": str(self.folder)},
             announces=True,
+            ready_sec=READY_SEC,
         )
         return self.children[name]
 
@@ -217,5 +220,6 @@ class Plant(Windows):
             log_path=self.folder / "logs" / f"{replica}.log",
             env=self._environment | own,
             health_port=port,
+            ready_sec=READY_SEC,
         )
         return self.children[replica]

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from aiohttp import web
 
 from libs.common.alerts import Alerts
 from libs.common.bus.envelope import Outgoing
 from libs.common.clock import SystemClock
-from libs.common.lake import open_lake
+from libs.common.lake import Lake, open_lake
 from libs.common.messages import WeekRequested
 from libs.common.metrics import Metrics
 from libs.common.outbox import Outbox
@@ -22,6 +23,8 @@ from libs.common.service import Kit
 from libs.common.settings import ServiceSettings, load_settings
 from libs.common.state import Run, migrate, open_state
 from libs.common.week import Week
+from libs.emulators.datalake.account import Account
+from libs.emulators.datalake.server import Server
 
 RUN_ID = "run-1"
 WEEK = Week(date(2019, 9, 30), date(2019, 10, 6))
@@ -48,6 +51,22 @@ class RecordingPublisher:
             self.failures -= 1
             raise ConnectionError("the broker is away")
         self.sent.extend(messages)
+
+
+@asynccontextmanager
+async def open_adls_lake(folder: Path) -> AsyncIterator[Lake]:
+    """A lake in an emulated storage account inside this process, whose files are below `folder`."""
+    account = Account(folder / "account")
+    account.ensure_container("lake")
+    runner = web.AppRunner(Server(account).application(), access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    secret = account.connection_string("127.0.0.1", runner.addresses[0][1])
+    lake = open_lake(f"abfss://lake@{account.name}.dfs.core.windows.net/retl", connection_string=secret)
+    yield lake
+    await lake.aclose()
+    await runner.cleanup()
+    account.close()
 
 
 @asynccontextmanager

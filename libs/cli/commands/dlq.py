@@ -16,6 +16,7 @@ from rich.table import Table
 from libs.cli import options
 from libs.cli.consoles import output
 from libs.cli.consumers import CONSUMERS
+from libs.cli.letters import letters_of
 from libs.cli.reading import reading_state
 from libs.common.bus.deadletters import DeadLetteredMessage, DeadLetters
 from libs.common.bus.servicebus import Bus, connect
@@ -116,7 +117,8 @@ def _of(bus: Bus, service: str) -> DeadLetters:
 
 async def _letters(settings: CommonSettings, services: list[str]) -> list[tuple[str, DeadLetteredMessage]]:
     async with _bus(settings) as bus:
-        return [(service, letter) for service in services async for letter in _of(bus, service).list()]
+        found = await letters_of(bus, services)
+    return [(service, letter) for service, letters in found.items() for letter in letters]
 
 
 async def _replay(settings: CommonSettings, service: str, which: int | str) -> None:

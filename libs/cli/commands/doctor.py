@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 import typer
 
 from libs.cli.consumers import CONSUMERS
+from libs.cli.letters import letters_of
 from libs.cli.reading import reading_state
 from libs.cli.stack import user_environment
 from libs.common.bus.servicebus import connect
@@ -66,11 +67,8 @@ async def _lake(settings: CommonSettings) -> str:
 async def _bus(settings: CommonSettings) -> str:
     bus = connect(settings)
     try:
-        counts = []
-        for service, topic in CONSUMERS.items():
-            letters = [letter async for letter in bus.dead_letters(topic, service).list(limit=MANY_LETTERS)]
-            if letters:
-                counts.append(f"{service} has {len(letters)} dead letter(s)")
+        found = await letters_of(bus, CONSUMERS, limit=MANY_LETTERS)
+        counts = [f"{service} has {len(letters)} dead letter(s)" for service, letters in found.items() if letters]
         return "reachable, " + ("; ".join(counts) or "no dead letters")
     finally:
         await bus.aclose()

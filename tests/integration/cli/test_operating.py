@@ -11,15 +11,17 @@ from typing import Any
 import pytest
 from azure.servicebus import ServiceBusClient, ServiceBusMessage
 
+from libs.common.state import migrate
+
 Retl = Callable[..., Any]
 WEEK = "2026-01-05"
 
 
 @pytest.fixture
-def pipeline(retl: Retl, tmp_path: Path, servicebus: str) -> dict[str, str]:
+def pipeline(tmp_path: Path, servicebus: str) -> dict[str, str]:
     """Settings of a pipeline whose services are all down."""
     settings = {"SERVICEBUS_CONNECTION_STRING": servicebus, "STATE_URL": f"sqlite:///{tmp_path / 'state.db'}"}
-    assert retl("migrate", **settings).status == 0
+    migrate(settings["STATE_URL"])
     return settings
 
 
@@ -35,6 +37,14 @@ def put_aside(connection_string: str, body: str) -> None:
 
 def test_the_version_is_that_of_the_distribution(retl: Retl) -> None:
     assert retl("--version").out == f"retl {version('retl')}\n"
+
+
+def test_the_tables_are_made_by_a_command_of_their_own(retl: Retl, tmp_path: Path) -> None:
+    settings = {"STATE_URL": f"sqlite:///{tmp_path / 'new.db'}"}
+    made = retl("migrate", **settings)
+    assert made.status == 0
+    assert "none →" in made.out
+    assert retl("runs", **settings).status == 0
 
 
 def test_dead_letters_of_all_services_are_listed_shown_and_discarded(retl: Retl, pipeline: dict[str, str]) -> None:

@@ -14,11 +14,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from aiohttp import web
 
 from libs.common.blobs import url_of
 from libs.common.events.schema import EVENT_SCHEMA, REJECT_SCHEMA
-from libs.common.lake import Lake, open_lake, paths
+from libs.common.lake import Lake, paths
 from libs.common.manifest import LoadManifest, StagedFile, encode_manifest
 from libs.common.messages import BlobRef, DataLoaded, GatePassed, RunOptions, WeekRequested, decode
 from libs.common.outcome import Outcome
@@ -26,12 +25,10 @@ from libs.common.service import Kit
 from libs.common.settings import load_settings
 from libs.common.state import Run, Stage, StageRow, StageStatus
 from libs.common.week import Week
-from libs.emulators.datalake.account import Account
-from libs.emulators.datalake.server import Server
 from services.gate.handlers import Deps, handle
 from services.gate.rules import load_rules
 from services.gate.settings import GateSettings
-from tests.integration.kits import RecordingPublisher, open_kit
+from tests.integration.kits import RecordingPublisher, open_adls_lake, open_kit
 
 PIPELINE = "p"
 WEEK = Week.of(date(2026, 1, 5))
@@ -223,18 +220,8 @@ async def contents(lake: Lake, prefix: str) -> dict[str, str]:
 
 @pytest.fixture
 async def adls_lake(tmp_path: Path) -> AsyncIterator[Lake]:
-    """A lake in an emulated storage account inside this process."""
-    account = Account(tmp_path / "account")
-    account.ensure_container("lake")
-    runner = web.AppRunner(Server(account).application(), access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    secret = account.connection_string("127.0.0.1", runner.addresses[0][1])
-    lake = open_lake(f"abfss://lake@{account.name}.dfs.core.windows.net/retl", connection_string=secret)
-    yield lake
-    await lake.aclose()
-    await runner.cleanup()
-    account.close()
+    async with open_adls_lake(tmp_path) as lake:
+        yield lake
 
 
 @pytest.fixture

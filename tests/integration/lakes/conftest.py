@@ -13,19 +13,16 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from libs.common.events.report import Report
-from libs.common.lake import Lake, open_lake, paths
+from libs.common.lake import paths
 from libs.common.messages import DataLoaded, EventsExtracted, EventsValidated, WeekRequested, decode
 from libs.common.processes import Processes
 from libs.common.service import Kit
 from libs.common.settings import load_settings
 from libs.common.state import Run
 from libs.common.week import Week
-from libs.emulators.datalake.account import Account
-from libs.emulators.datalake.server import Server
 from libs.emulators.events_api.server import EventsApi, ServerOptions
 from libs.emulators.events_api.source import Source
 from services.extractor import handlers as extractor
@@ -40,7 +37,7 @@ from services.loader.merge import merge_events, merge_rejects, read_facts
 from services.validator import handlers as validator
 from services.validator.adapters import PartFiles
 from services.validator.files import validate_files
-from tests.integration.kits import IDS, REQUESTED_AT, RUN_ID, WEEK, RecordingPublisher, open_kit
+from tests.integration.kits import IDS, REQUESTED_AT, RUN_ID, WEEK, RecordingPublisher, open_adls_lake, open_kit
 
 GATE_SETTINGS = load_settings(
     GateSettings,
@@ -146,21 +143,6 @@ class Chain:
 
 
 @asynccontextmanager
-async def _storage_account(folder: Path) -> AsyncIterator[Lake]:
-    account = Account(folder / "account")
-    account.ensure_container("lake")
-    runner = web.AppRunner(Server(account).application(), access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    secret = account.connection_string("127.0.0.1", runner.addresses[0][1])
-    lake = open_lake(f"abfss://lake@{account.name}.dfs.core.windows.net/retl", connection_string=secret)
-    yield lake
-    await lake.aclose()
-    await runner.cleanup()
-    account.close()
-
-
-@asynccontextmanager
 async def _chain(folder: Path) -> AsyncIterator[Chain]:
     await asyncio.to_thread(folder.mkdir)
     publisher = RecordingPublisher()
@@ -180,5 +162,5 @@ async def chain_on_adls(tmp_path: Path) -> AsyncIterator[Chain]:
     """On an emulated storage account."""
     async with AsyncExitStack() as stack:
         chain = await stack.enter_async_context(_chain(tmp_path / "on-adls"))
-        lake = await stack.enter_async_context(_storage_account(tmp_path))
+        lake = await stack.enter_async_context(open_adls_lake(tmp_path))
         yield replace(chain, kit=replace(chain.kit, lake=lake))

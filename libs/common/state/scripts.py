@@ -14,8 +14,8 @@ from alembic import command
 from alembic.script import ScriptDirectory
 
 from libs.common.state.engine import DEFAULT_SCHEMA
-from libs.common.state.migrate import alembic_config
 from libs.common.state.tables import Naming
+from libs.common.state.upgrade import alembic_config
 
 _HEADER = """\
 -- {summary}

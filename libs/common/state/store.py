@@ -12,8 +12,8 @@ from libs.common.state.database import Database
 from libs.common.state.engine import open_engine
 from libs.common.state.errors import StateSchemaError
 from libs.common.state.gate import Gate
-from libs.common.state.migrate import head_revision
 from libs.common.state.parts import Parts
+from libs.common.state.revisions import head_revision
 from libs.common.state.runs import Runs
 from libs.common.state.stages import Stages
 from libs.common.state.tables import define_tables

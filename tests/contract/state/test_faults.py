@@ -26,7 +26,7 @@ from libs.common.state import (
     migrate,
 )
 from libs.common.state.engine import open_engine
-from libs.common.state.migrate import head_revision
+from libs.common.state.revisions import head_revision
 
 Build = Callable[..., WeekRequested]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import string
+import subprocess
 import sys
 import uuid
 from datetime import UTC, datetime
@@ -15,19 +16,19 @@ import pytest
 import sqlfluff
 import sqlglot
 from alembic import command
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, create_engine, inspect
 from sqlalchemy.dialects import mssql
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from libs.common.state import Stage, StateError, StatePermissionError, migrate, open_state, scripts
-from libs.common.state import migrate as _migrate_function
-from libs.common.state.migrate import alembic_config, head_revision
+from libs.common.state import Stage, StateError, StatePermissionError, migrate, open_state, scripts, upgrade
+from libs.common.state.revisions import head_revision, revisions
 from libs.common.state.tables import Naming, define_tables
+from libs.common.state.upgrade import alembic_config
 
 SCRIPTS = Path(__file__).parents[3] / "deploy/sql/state"
-migrate_module = sys.modules[_migrate_function.__module__]
 
 
 def _plain(sql: str) -> str:
@@ -135,6 +136,22 @@ async def test_tables_of_the_first_release_are_upgraded_with_what_is_in_them(tmp
     await state.aclose()
 
 
+def test_the_files_are_named_after_the_revisions_that_alembic_finds_in_them() -> None:
+    steps = ScriptDirectory.from_config(alembic_config(Naming())).walk_revisions()
+    assert tuple(reversed([step.revision for step in steps])) == revisions()
+
+
+def test_a_service_whose_tables_are_current_does_without_alembic(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/state.db"
+    migrate(url)
+    look = (
+        "import sys; from libs.common.state import migrate, open_state; "
+        "print(migrate(sys.argv[1]), 'alembic' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", look, url], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"{(head_revision(), head_revision())} False"
+
+
 def test_a_prefix_reaches_every_name(tmp_path: Path) -> None:
     migrate(f"sqlite:///{tmp_path}/state.db", prefix="a_")
     migrate(f"sqlite:///{tmp_path}/state.db", prefix="b_")
@@ -156,16 +173,16 @@ def test_a_prefix_reaches_every_name(tmp_path: Path) -> None:
 def test_losing_the_race_is_looked_at_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
-    upgrade = migrate_module.command.upgrade
+    run = command.upgrade
     failures = [failure]
 
     def overtaken(*arguments: Any) -> None:
         if failures:
             raise failures.pop()
-        upgrade(*arguments)
+        run(*arguments)
 
-    monkeypatch.setattr(migrate_module.command, "upgrade", overtaken)
-    monkeypatch.setattr(migrate_module, "PAUSE_SEC", 0)
+    monkeypatch.setattr(command, "upgrade", overtaken)
+    monkeypatch.setattr(upgrade, "PAUSE_SEC", 0)
 
     assert migrate(f"sqlite:///{tmp_path}/state.db") == (None, head_revision())
 
@@ -186,8 +203,8 @@ def test_what_is_no_race_ends_the_migration(
         seen.append(config.attributes["connection"])
         raise OperationalError("CREATE TABLE", {}, Exception("42000", text))
 
-    monkeypatch.setattr(migrate_module.command, "upgrade", refuse)
-    monkeypatch.setattr(migrate_module, "PAUSE_SEC", 0)
+    monkeypatch.setattr(command, "upgrade", refuse)
+    monkeypatch.setattr(upgrade, "PAUSE_SEC", 0)
 
     with pytest.raises(expected) as refused:
         migrate(f"sqlite:///{tmp_path}/state.db")

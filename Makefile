@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test test-long e2e bench bench-large check format lock clean up down logs
+.PHONY: help setup demo test chaos test-long e2e bench bench-large check format lock clean up down logs
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -25,14 +25,18 @@ $(STAMP): requirements/dev.txt pyproject.toml
 demo: $(STAMP) ## run a whole week on this machine and show what happened
 	@$(BIN)/retl demo $(ARGS)
 
-# Three workers a core: most of the time is waiting for other processes. A file stays on one worker, for what its tests
+# Three workers a core: much of the time is waiting for other processes. A file stays on one worker, for what its tests
 # share; files go out in the order of testpaths.
 WORKERS ?= 6
-test: $(STAMP) ## unit, contract, integration and chaos tests; no Docker
+test: $(STAMP) ## unit, contract and integration tests; no Docker
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
+# Fewer workers: each of these keeps eight to thirteen processes busy.
+chaos: $(STAMP) ## the five services killed, frozen and cut off at every point; no Docker
+	@$(BIN)/python -m pytest tests/chaos -n 3 --dist loadfile $(ARGS)
+
 test-long: $(STAMP) ## the tests that take minutes: a database away for half a minute in every stage
-	@$(BIN)/python -m pytest -m long -n 2 --dist load $(ARGS)
+	@$(BIN)/python -m pytest tests/chaos -m long -n 2 --dist load $(ARGS)
 
 e2e: $(STAMP) ## the compose stack, tested; needs Docker, and says so where there is none
 	@TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m pytest tests/e2e $(ARGS)

@@ -2,9 +2,11 @@
 
 POST   /_emulator/faults  {"effect": "error", "operation": "path.append", "times": 2, "status": 503}
 GET    /_emulator/faults  those not used up
-DELETE /_emulator/faults  forget them
+DELETE /_emulator/faults  forget them; what is delayed goes on at once
 """
 
+import asyncio
+import contextlib
 from typing import Annotated, Literal
 
 import msgspec
@@ -37,6 +39,7 @@ class Faults:
 
     def __init__(self) -> None:
         self._pending: list[Fault] = []
+        self._forgotten = asyncio.Event()
 
     @property
     def pending(self) -> list[Fault]:
@@ -48,8 +51,16 @@ class Faults:
         self._pending.append(fault)
 
     def clear(self) -> None:
-        """Forget all."""
+        """Forget all, and let go on what is delayed."""
         self._pending.clear()
+        self._forgotten.set()
+        self._forgotten = asyncio.Event()
+
+    async def delay(self, seconds: float) -> None:
+        """Wait so long, or until the faults are forgotten."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._forgotten.wait()
 
     def take(self, operation: str, path: str) -> Fault | None:
         """The fault that this request meets, counted down; None for a healthy one."""

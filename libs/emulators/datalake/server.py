@@ -1,6 +1,5 @@
 """The HTTP side: authenticate, route, meet faults, and turn refusals into the service's error bodies."""
 
-import asyncio
 import logging
 import uuid
 from xml.sax.saxutils import escape
@@ -81,7 +80,7 @@ class Server:
                 retry_after = {} if fault.retry_after_sec is None else {"Retry-After": str(fault.retry_after_sec)}
                 raise ServiceError(fault.status, fault.code, "A fault that was asked for.", retry_after)
             case "delay":
-                await asyncio.sleep(fault.seconds)
+                await self.faults.delay(fault.seconds)
                 return await route.handler(call)
             case "drop" if route.operation == "path.read":
                 call.request[CUT_AFTER] = fault.after_bytes

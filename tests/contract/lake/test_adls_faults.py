@@ -131,10 +131,11 @@ async def test_a_download_that_fails_for_good_leaves_nothing(emulated: EmulatedA
 async def test_a_file_that_is_replaced_while_it_is_read_is_read_again(emulated: EmulatedAccount) -> None:
     lake = emulated.open_lake()
     await lake.put_bytes(b"o" * len(BIG), "file")
-    emulated.faults.add(Fault(effect="delay", operation="path.read", skip=1, seconds=0.2))
+    emulated.faults.add(Fault(effect="delay", operation="path.read", skip=1, seconds=60))
     reading = asyncio.create_task(lake.get_bytes("file"))
     await _until(lambda: not emulated.faults.pending)
     await lake.put_bytes(BIG, "file")
+    emulated.faults.clear()
     assert await reading == BIG
 
 

@@ -43,7 +43,7 @@ def retl(tmp_path: Path) -> Retl:
             env={**kept, **settings},
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=280,
             check=False,
         )
         return Ended(done.returncode, done.stdout, done.stderr)
@@ -72,7 +72,7 @@ def interrupted_retl(tmp_path: Path) -> Retl:
                 assert line, f"it ended early: {told}"
                 told += line
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=200)
             return Ended(process.returncode, out, told + err)
 
     return run

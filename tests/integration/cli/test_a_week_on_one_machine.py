@@ -15,8 +15,6 @@ from libs.emulators.events_api.generator import GeneratorOptions
 from libs.emulators.events_api.span import Span
 from libs.emulators.events_api.truth import expected
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def query(sql: str) -> list[tuple[Any, ...]]:
     with duckdb.connect() as db:

@@ -20,7 +20,6 @@ from tests.integration.kits import RUN_ID
 PAGES_A_PART = 3
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("part", [0, 2, 3])
 async def test_no_page_of_a_completed_part_is_fetched_twice(
     shop: Any, extractor: Any, tmp_path: Path, part: int

@@ -1,0 +1,9 @@
+"""What holds for every test: how long something takes is nobody's verdict here."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+# A busy machine draws and runs examples slowly, which says nothing about the code under test.
+settings.register_profile("retl", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("retl")

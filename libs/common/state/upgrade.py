@@ -15,14 +15,15 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from libs.common.state.database import changed
 from libs.common.state.errors import StateError, StateSchemaError, StateSetupError
 from libs.common.state.faults import state_error
 from libs.common.state.revisions import head_revision, revisions
 from libs.common.state.sqlite import WRITES
-from libs.common.state.tables import Naming
+from libs.common.state.tables import Naming, define_tables
 
 ATTEMPTS = 6
 PAUSE_SEC = 0.2
@@ -62,12 +63,27 @@ def _upgrade_once(engine: Engine, naming: Naming) -> tuple[str | None, str]:
                     next_step="Use the release that made them, or a newer one.",
                 )
             if before != head:
+                _claim(connection, naming, before)
                 command.upgrade(alembic_config(naming, connection=connection), "head")
     except SQLAlchemyError as error:
         raise state_error(error) from error
     except CommandError as error:  # the revision was moved under Alembic's feet
         raise StateError(f"The migration was overtaken: {error}.") from error
     return before, head
+
+
+def _claim(connection: Connection, naming: Naming, before: str | None) -> None:
+    """Hold the row with the revision until the end, so that others who start meanwhile wait here, and find it changed.
+
+    Where there is none yet, only one can create its table.
+    """
+    # Alembic would compare its own count of changed rows, which not every server sends along.
+    connection.dialect.supports_sane_rowcount = False
+    number = define_tables(naming).version.c.version_num
+    if before is not None and not changed(
+        connection, update(number.table).where(number == before).values({number: before})
+    ):
+        raise StateError(f"Somebody else is migrating the state tables from revision {before}.")
 
 
 def _current(connection: Connection, naming: Naming) -> str | None:

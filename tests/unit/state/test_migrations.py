@@ -8,7 +8,6 @@ import string
 import subprocess
 import sys
 import uuid
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,12 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, create_engine, inspect
 from sqlalchemy.dialects import mssql
+from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from libs.common.state import Stage, StateError, StatePermissionError, migrate, open_state, scripts, upgrade
+from libs.common.state import StateError, StatePermissionError, migrate, scripts, upgrade
+from libs.common.state.engine import open_engine
 from libs.common.state.revisions import head_revision, revisions
 from libs.common.state.tables import Naming, define_tables
 from libs.common.state.upgrade import alembic_config
@@ -117,25 +118,6 @@ def test_nobody_may_delete_and_every_table_may_be_read() -> None:
     assert set(re.findall(r"GRANT SELECT ON OBJECT::([\w.]+) TO retl_reader", text)) == set(tables)
 
 
-async def test_tables_of_the_first_release_are_upgraded_with_what_is_in_them(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/state.db"
-    engine = create_engine(url)
-    with engine.begin() as connection:
-        command.upgrade(alembic_config(Naming(), connection=connection), "0001")
-        connection.exec_driver_sql(
-            "INSERT INTO pipeline_stage (run_id, stage_name, status, attempts, started_at_utc, published, revision) "
-            "VALUES ('run', 'LOAD', 'RUNNING', 1, '2024-01-08 00:00:00.000000', 0, 1)"
-        )
-    engine.dispose()
-
-    assert migrate(url) == ("0001", head_revision())
-
-    state = open_state(url)
-    await state.ping()
-    assert (await state.start_stage("run", Stage.LOAD, datetime(2024, 1, 8, tzinfo=UTC))).attempts == 2
-    await state.aclose()
-
-
 def test_the_files_are_named_after_the_revisions_that_alembic_finds_in_them() -> None:
     steps = ScriptDirectory.from_config(alembic_config(Naming())).walk_revisions()
     assert tuple(reversed([step.revision for step in steps])) == revisions()
@@ -183,6 +165,31 @@ def test_losing_the_race_is_looked_at_again(
 
     monkeypatch.setattr(command, "upgrade", overtaken)
     monkeypatch.setattr(upgrade, "PAUSE_SEC", 0)
+
+    assert migrate(f"sqlite:///{tmp_path}/state.db") == (None, head_revision())
+
+
+def test_a_revision_that_another_moved_on_meanwhile_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, naming = open_engine(
+        f"sqlite:///{tmp_path}/state.db", credential=None, schema=None, prefix="", connections=1
+    )
+    upgrade.upgrade(engine, naming)
+    current, outdated = upgrade._current, ["0001"]
+    steps: list[str] = []
+    monkeypatch.setattr(upgrade, "_current", lambda *given: outdated.pop() if outdated else current(*given))
+    monkeypatch.setattr(command, "upgrade", lambda _config, revision: steps.append(revision))
+    monkeypatch.setattr(upgrade, "PAUSE_SEC", 0)
+
+    assert upgrade.upgrade(engine, naming) == (head_revision(), head_revision())
+    assert steps == []
+    engine.dispose()
+
+
+def test_a_server_that_does_not_count_rows_is_migrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DefaultExecutionContext, "rowcount", property(lambda _context: -1))
+    monkeypatch.setattr(upgrade, "ATTEMPTS", 1)
 
     assert migrate(f"sqlite:///{tmp_path}/state.db") == (None, head_revision())
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
 import pytest
@@ -27,7 +27,7 @@ NOW = datetime(2024, 1, 8, 5, 0, 0, 123456, tzinfo=UTC)
 class Target:
     """A database, and which tables in it."""
 
-    url: str
+    url: str = field(repr=False)
     prefix: str
 
     def open(self, *, patience_sec: float = 60.0, clock: Clock | None = None) -> State:

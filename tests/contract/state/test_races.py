@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from contextlib import ExitStack
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from libs.common.messages import WeekRequested
-from libs.common.state import PartsTotalError, RunStatus, Stage, StageStatus, State, WeekBusyError, migrate
+from libs.common.state import PartsTotalError, RunStatus, Stage, StageStatus, State, WeekBusyError
 
 Build = Callable[..., WeekRequested]
 PROCESSES = 10
@@ -238,14 +241,15 @@ async def test_the_checkpoint_moves_once_for_a_week(
     assert sorted(first) == sorted(second) == [False] * 9 + [True]
 
 
+@pytest.mark.timeout(600)  # a connection alone may take a second on a server, and there are fifty
 async def test_two_hundred_writers_in_ten_processes_lose_nothing(
     target: Any, state: State, request_week: Build, now: datetime
 ) -> None:
     request = request_week(start=date(2023, 12, 25))
     await state.open_run(request, now)
-    arguments = [target.url, target.prefix, request.pipeline_name, request.run_id]
+    arguments = [target.prefix, request.pipeline_name, request.run_id]
 
-    seen = await asyncio.to_thread(_run_writers, arguments)
+    seen = await asyncio.to_thread(_run_writers, target.url, arguments)
 
     assert len(seen) == PROCESSES * WRITERS_EACH
     opened = [end["opened"] for end in seen if end["opened"]]
@@ -264,40 +268,34 @@ async def test_two_hundred_writers_in_ten_processes_lose_nothing(
     assert counter.details == {"count": PROCESSES * WRITERS_EACH}
 
 
-def _run_writers(arguments: list[str]) -> list[dict[str, str | None]]:
+def _run_writers(url: str, arguments: list[str]) -> list[dict[str, str | None]]:
     command = [sys.executable, str(Path(__file__).parent / "writers.py"), *arguments]
-    processes = [
-        subprocess.Popen(
-            [*command, f"process-{n}", str(WRITERS_EACH), str(PARTS)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for n in range(PROCESSES)
-    ]
-    with ThreadPoolExecutor(PROCESSES) as pool:
-        outputs = list(pool.map(lambda process: process.communicate("go\n", timeout=100)[0], processes))
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [*command, f"process-{n}", str(WRITERS_EACH), str(PARTS)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    env=os.environ | {"STATE_URL": url},
+                )
+            )
+            for n in range(PROCESSES)
+        ]
+        for process in processes:
+            stack.callback(process.kill)
+        # Nobody begins before the last has connected.
+        assert [_line(process) for process in processes] == ["ready\n"] * PROCESSES
+        with ThreadPoolExecutor(PROCESSES) as pool:
+            outputs = list(pool.map(lambda process: process.communicate("go\n", timeout=500)[0], processes))
     assert [process.returncode for process in processes] == [0] * PROCESSES
     return [end for output in outputs for end in json.loads(output)]
 
 
-async def test_migrations_that_start_together_end_alike(target: Any) -> None:
-    fresh = replace(target, prefix=f"{target.prefix}m_")
-    code = "import sys; from libs.common.state import migrate; print(migrate(sys.argv[1], prefix=sys.argv[2])[1])"
-
-    processes = [
-        await asyncio.create_subprocess_exec(
-            sys.executable, "-c", code, fresh.url, fresh.prefix, stdout=asyncio.subprocess.PIPE
-        )
-        for _ in range(3)
-    ]
-    outputs = [(await process.communicate())[0].decode().strip() for process in processes]
-
-    try:
-        assert [process.returncode for process in processes] == [0, 0, 0]
-        assert outputs == [migrate(fresh.url, prefix=fresh.prefix)[0]] * 3
-    finally:
-        fresh.drop()
+def _line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
 
 
 async def _pass(state: State, run_id: str, now: datetime, rows: int = 1) -> Any:

@@ -1,13 +1,16 @@
 """A process full of writers, started by `test_races.py`: all contend for the same rows, none knows of the others.
 
-Arguments: url, prefix, pipeline, run id, name of the process, number of writers, number of parts. Waits for a line on
-stdin, so that all processes begin together; writes what its writers saw as one JSON object.
+Arguments: prefix, pipeline, run id, name of the process, number of writers, number of parts. The database is STATE_URL:
+it may hold a password and so is no argument. Says a line once it is connected, and waits for one on stdin, so that all
+processes begin together; writes what its writers saw as one JSON object.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
+import random
 import sys
 from datetime import UTC, date, datetime
 
@@ -16,6 +19,8 @@ from libs.common.state import Stage, StageStatus, State, WeekBusyError, open_sta
 from libs.common.week import Week
 
 NOW = datetime(2024, 1, 8, tzinfo=UTC)
+FIRST_PAUSE_SEC = 0.01
+LONGEST_PAUSE_SEC = 1.0
 
 
 async def _open(state: State, pipeline: str, run_id: str) -> str | None:
@@ -46,12 +51,16 @@ async def _record(state: State, run_id: str, who: str, part: int, parts: int) ->
 
 
 async def _count(state: State, run_id: str) -> None:
-    """Add one to a number that all writers share."""
+    """Add one to a number that all writers share. Whoever loses waits a while: two hundred are a crowd."""
+    pause_sec = FIRST_PAUSE_SEC
+    row = await state.record_part(run_id, Stage.SALESFORCE_SYNC, 0, NOW, row_count=0, details={"count": 0})
     while True:
-        row = await state.record_part(run_id, Stage.SALESFORCE_SYNC, 0, NOW, row_count=0, details={"count": 0})
         details = {"count": row.details["count"] + 1}
         if await state.update_part(run_id, Stage.SALESFORCE_SYNC, 0, row.revision, details=details) is not None:
             return
+        await asyncio.sleep(random.uniform(0, pause_sec))
+        pause_sec = min(2 * pause_sec, LONGEST_PAUSE_SEC)
+        (row,) = await state.parts(run_id, Stage.SALESFORCE_SYNC)
 
 
 async def _move(state: State, pipeline: str, who: str) -> str | None:
@@ -67,9 +76,11 @@ async def _write(state: State, pipeline: str, run_id: str, who: str, part: int, 
     return {"opened": opened, "finished": finished, "moved": await _move(state, pipeline, who)}
 
 
-async def _main(url: str, prefix: str, pipeline: str, run_id: str, name: str, writers: int, parts: int) -> None:
-    state = open_state(url, prefix=prefix)
-    await state.get_run(run_id)
+async def _main(prefix: str, pipeline: str, run_id: str, name: str, writers: int, parts: int) -> None:
+    state = open_state(os.environ["STATE_URL"], prefix=prefix)
+    await asyncio.gather(*(state.get_run(run_id) for _ in range(writers)))
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     await asyncio.to_thread(sys.stdin.readline)
     seen = await asyncio.gather(
         *(_write(state, pipeline, run_id, f"{name}-{n}", n % parts, parts) for n in range(writers))
@@ -79,5 +90,5 @@ async def _main(url: str, prefix: str, pipeline: str, run_id: str, name: str, wr
 
 
 if __name__ == "__main__":
-    url, prefix, pipeline, run_id, name, writers, parts = sys.argv[1:]
-    asyncio.run(_main(url, prefix, pipeline, run_id, name, int(writers), int(parts)))
+    prefix, pipeline, run_id, name, writers, parts = sys.argv[1:]
+    asyncio.run(_main(prefix, pipeline, run_id, name, int(writers), int(parts)))

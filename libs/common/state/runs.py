@@ -11,7 +11,13 @@ from sqlalchemy import ColumnElement, Connection, Table, insert, select, update
 
 from libs.common.messages import WeekRequested
 from libs.common.state.database import Store, changed
-from libs.common.state.errors import DuplicateKeyError, RunMissingError, StateBusyError, WeekBusyError
+from libs.common.state.errors import (
+    DuplicateKeyError,
+    RunMissingError,
+    StateBusyError,
+    StateConflictError,
+    WeekBusyError,
+)
 from libs.common.state.records import failure_values, literal_nulls, options_values, run_of
 from libs.common.state.run_status import ENDS, REOPENABLE, Ending, end_in, reopen_in, successful, tell_in
 from libs.common.state.types import Failure, Run, RunStatus, Stage
@@ -29,7 +35,8 @@ class Runs(Store):
     async def open_run(self, request: WeekRequested, now: datetime) -> Run:
         """Record that the week is being run; the same `run_id` again returns the run as it stands.
 
-        Raises WeekBusyError while another run of the week is active.
+        Raises WeekBusyError while another run of the week is active, StateConflictError where the database takes the
+        id for that of another run: most collations of SQL Server see no difference in case or in blanks at the end.
         """
         values = _opening(request, now, RunStatus.STARTED)
         for _ in range(_OPEN_ATTEMPTS):
@@ -38,7 +45,7 @@ class Runs(Store):
             except DuplicateKeyError:
                 pass
             if (run := await self.get_run(request.run_id)) is not None:
-                return run
+                return _itself(run, request)
             if (active := await self._active_run(request.pipeline_name, request.week)) is not None:
                 raise WeekBusyError(request.week, active.run_id)
             # The run in the way ended between the two looks.
@@ -177,6 +184,15 @@ def _opening(request: WeekRequested, now: datetime, status: RunStatus) -> dict[s
         "changed_by": uuid.uuid4().hex,
         **options_values(request.options),
     }
+
+
+def _itself(run: Run, request: WeekRequested) -> Run:
+    if run.run_id != request.run_id:
+        raise StateConflictError(
+            f"The state tables take run {request.run_id!r} for {run.run_id!r}.",
+            next_step="Publish the week again with an id that differs in more than case and blanks at the end.",
+        )
+    return run
 
 
 def _insert(connection: Connection, run: Table, values: Mapping[str, Any]) -> Run:

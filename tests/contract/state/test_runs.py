@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone
@@ -10,7 +11,17 @@ from decimal import Decimal
 import pytest
 
 from libs.common.messages import RunOptions, WeekRequested
-from libs.common.state import Failure, RunMissingError, RunStatus, Stage, StageStatus, State, WeekBusyError
+from libs.common.state import (
+    Failure,
+    Run,
+    RunMissingError,
+    RunStatus,
+    Stage,
+    StageStatus,
+    State,
+    StateConflictError,
+    WeekBusyError,
+)
 from libs.common.week import Week
 
 Build = Callable[..., WeekRequested]
@@ -46,6 +57,19 @@ async def test_opening_a_run_again_returns_it_as_it_stands(state: State, request
 
     await state.end_run(request.run_id, RunStatus.CANCELLED, now)
     assert (await state.open_run(request, now)).status is RunStatus.CANCELLED
+
+
+async def test_ids_that_differ_in_case_are_two_runs_or_a_conflict_but_never_taken_for_each_other(
+    state: State, request_week: Build, now: datetime
+) -> None:
+    name = secrets.token_hex(6)
+    lower, upper = request_week(f"{name}-a"), request_week(f"{name}-A", start=date(2024, 1, 8))
+
+    ends = [(await asyncio.gather(state.open_run(r, now), return_exceptions=True))[0] for r in (lower, upper)]
+
+    opened = [(end.run_id, end.week) for end in ends if isinstance(end, Run)]
+    assert opened == [(r.run_id, r.week) for r in (lower, upper)][: len(opened)]
+    assert all(isinstance(end, Run | StateConflictError) for end in ends)
 
 
 async def test_a_week_has_one_active_run(state: State, request_week: Build, now: datetime) -> None:

@@ -30,6 +30,8 @@ BACKOFF_SEC = (0.5, 30.0)
 """First and longest pause between attempts to get a link back; doubling, with jitter."""
 PAUSE_SLICE_SEC = 10.0
 """A pause of the kill switch is slept in slices, so that the process shows that it lives."""
+BEAT_SEC = 10.0
+"""How often a worker with all hands full shows that it lives."""
 SETTLE_SEC = 5.0
 """What handing back may take after the grace period."""
 
@@ -62,7 +64,10 @@ class Worker:
         self._metrics = metrics
         self._log = log
         self._last_message = clock.monotonic()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._in_hand = 0
+        metrics.in_flight.set_function(lambda: self._in_hand)
+        self._receiving = asyncio.Lock()
+        self._finished = asyncio.Event()
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
@@ -75,39 +80,70 @@ class Worker:
         Raises BusError if the very first link is refused for a reason that will not pass (no access, no such entity).
         """
         self._hand_back = asyncio.get_running_loop().create_future()
+        hands: set[asyncio.Task[None]] = set()
         try:
             await self._connect(first=True)
-            while not self._stop.is_set():
-                await self._turn()
+            hands |= {asyncio.create_task(self._hand(), name=f"hand {number}") for number in range(self._concurrency)}
+            await self._attend(hands)
         finally:
+            self._stop.set()
             self._health.not_ready("stopping", "The service is stopping.")
-            await self._drain()
+            await self._drain(hands)
             await self._receiver.aclose()
 
-    async def _turn(self) -> None:
+    async def _attend(self, hands: set[asyncio.Task[None]]) -> None:
+        """Wait for the stop; raise what a hand raises."""
+        stopping = asyncio.create_task(self._stop.wait())
+        try:
+            while not self._stop.is_set():
+                ended, _ = await asyncio.wait((stopping, *hands), timeout=BEAT_SEC, return_when=asyncio.FIRST_COMPLETED)
+                for hand in ended & hands:
+                    hand.result()
+                if self._is_full:
+                    self._health.beat()  # not receiving because all hands are full is no sign of death
+        finally:
+            stopping.cancel()
+
+    async def _hand(self) -> None:
+        """Take a message, see it to its end, take the next.
+
+        A message is worked on in the task that received it: a task of its own for each would cost several turns of the
+        event loop.
+        """
+        while not self._stop.is_set():
+            async with self._receiving:
+                delivery = None if self._stop.is_set() else await self._turn()
+            if delivery is not None:
+                await self._work(delivery)
+
+    @property
+    def _is_full(self) -> bool:
+        return self._in_hand >= self._switch.slots(self._concurrency)
+
+    async def _turn(self) -> Delivery | None:
+        """One look at the subscription, unless something speaks against it."""
         if (pause := self._switch.pause_left_sec()) > 0:
             self._health.beat()  # not receiving is meant
             await self._sleep(min(pause, PAUSE_SLICE_SEC))
-            return
+            return None
         self._show_switch()
-        if len(self._tasks) >= self._switch.slots(self._concurrency):
-            self._health.beat()  # not receiving because all hands are full is no sign of death
-            await asyncio.wait(self._tasks, timeout=RECEIVE_WAIT_SEC, return_when=asyncio.FIRST_COMPLETED)
-            return
+        if self._is_full:  # a trial after a pause is under way
+            await self._sleep_until_one_finishes()
+            return None
         try:
             delivery = await self._receiver.receive(RECEIVE_WAIT_SEC)
         except BusError as error:
             self._log.warning("link_broken", entity=self._receiver.entity, code=error.code, text=str(error))
             await self._connect()
-            return
-        now = self._clock.now().timestamp()
-        self._metrics.last_receive.set(now)
+            return None
+        self._metrics.last_receive.set(self._clock.now().timestamp())
         self._health.beat()
         if delivery is not None:
             self._last_message = self._clock.monotonic()
-            self._start(delivery)
-        elif self._clock.monotonic() - self._last_message > IDLE_REBUILD_SEC and not self._tasks:
+            self._in_hand += 1  # here, under the lock, so that the next look knows of it
+        elif self._clock.monotonic() - self._last_message > IDLE_REBUILD_SEC and not self._in_hand:
             await self._connect()
+        return delivery
 
     async def _connect(self, *, first: bool = False) -> None:
         """Get a link, with patience. Ready as soon as there is one."""
@@ -132,23 +168,16 @@ class Worker:
                 self._health.beat()
                 return
 
-    def _start(self, delivery: Delivery) -> None:
-        self._metrics.received.inc()
-        task = asyncio.create_task(self._work(delivery), name=f"message {delivery.message_id}")
-        self._tasks.add(task)
-        self._metrics.in_flight.set(len(self._tasks))
-        task.add_done_callback(self._finished)
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._metrics.in_flight.set(len(self._tasks))
-
     async def _work(self, delivery: Delivery) -> None:
+        self._metrics.received.inc()
         try:
             action = await self._consumer.consume(delivery, self._hand_back)
         except Exception:  # noqa: BLE001 - a fault of the kit: its message comes again, the others go on
             self._log.exception("consumer_failed", message_id=delivery.message_id)
             action = Action.RETRIED
+        finally:
+            self._in_hand -= 1
+            self._finished.set()
         if (action.is_failure or action.is_success) and self._switch.record(failed=action.is_failure):
             await self._tripped()
 
@@ -168,14 +197,22 @@ class Worker:
         if self._switch.slots(2) == 2:
             self._health.ready("kill_switch")
 
-    async def _drain(self) -> None:
+    async def _drain(self, hands: set[asyncio.Task[None]]) -> None:
         """Let what is in hand finish; what does not is cancelled and handed back."""
-        if self._tasks:
-            self._log.info("finishing", messages=len(self._tasks), grace_sec=self._stop_grace_sec)
-            await asyncio.wait(self._tasks, timeout=self._stop_grace_sec)
-        if self._tasks:
+        if not hands:
+            return
+        if self._in_hand:
+            self._log.info("finishing", messages=self._in_hand, grace_sec=self._stop_grace_sec)
+        _, working = await asyncio.wait(hands, timeout=max(self._stop_grace_sec, RECEIVE_WAIT_SEC))
+        if working:
             self._hand_back.set_result(None)
-            await asyncio.wait(self._tasks, timeout=SETTLE_SEC)
+            await asyncio.wait(working, timeout=SETTLE_SEC)
+
+    async def _sleep_until_one_finishes(self) -> None:
+        self._finished.clear()
+        waiting = asyncio.create_task(self._finished.wait())
+        await asyncio.wait((waiting,), timeout=RECEIVE_WAIT_SEC)
+        waiting.cancel()
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep, but wake up to stop."""

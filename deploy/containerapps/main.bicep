@@ -267,16 +267,22 @@ module migrate 'modules/job.bicep' = if (onContainerApps && deployServices) {
   }
 }
 
-output SERVICEBUS_NAMESPACE string = bus.outputs.hostName
-output LAKE_URL string = storage.outputs.lakeUrl
-output STATE_URL string = sql.outputs.stateUrl
-output REGISTRY string = registry.outputs.loginServer
-output serviceClientIds array = [for (service, i) in services: {
-  serviceAccount: service.name
-  clientId: serviceIdentities[i].outputs.clientId
-}]
-output jobClientIds array = [for (job, i) in jobs: {
-  serviceAccount: job
-  clientId: jobIdentities[i].outputs.clientId
-}]
+// What an overlay of deploy/kubernetes asks for. In lower case, because the case of an output's name is not kept by all tools.
+output servicebusNamespace string = bus.outputs.hostName
+output lakeUrl string = storage.outputs.lakeUrl
+output stateUrl string = sql.outputs.stateUrl
+output sqlServer string = sql.outputs.serverName
+output registryServer string = registry.outputs.loginServer
 output scalerClientId string = scaler.outputs.clientId
+output serviceClientIds array = [
+  for (service, i) in services: {
+    serviceAccount: service.name
+    clientId: serviceIdentities[i].outputs.clientId
+  }
+]
+output jobClientIds array = [
+  for (job, i) in jobs: {
+    serviceAccount: job
+    clientId: jobIdentities[i].outputs.clientId
+  }
+]

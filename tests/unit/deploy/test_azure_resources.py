@@ -191,11 +191,12 @@ def test_for_kubernetes_every_service_account_may_act_as_its_identity_and_nothin
 def test_what_is_put_out_are_the_settings_and_the_client_ids_that_an_overlay_needs() -> None:
     put_out = FOR_KUBERNETES.outputs
     settings = (ROOT / "deploy/kubernetes/overlays/prod/settings.env").read_text()
-    assert set(re.findall(r"^([A-Z_]+)=", settings, re.MULTILINE)) <= set(put_out)
+    asked_for = re.findall(r"^([A-Z_]+)=", settings, re.MULTILINE)
+    assert {name.replace("_", "").lower() for name in asked_for} <= {name.lower() for name in put_out}
     clients = [*put_out["serviceClientIds"], *put_out["jobClientIds"]]
     assert [each["serviceAccount"] for each in clients] == [*map(dashed, SERVICES), *JOBS]
-    assert put_out["LAKE_URL"].startswith("abfss://lake@")
-    assert put_out["STATE_URL"].startswith("mssql+pyodbc://")
+    assert put_out["lakeUrl"].startswith("abfss://lake@")
+    assert put_out["stateUrl"].startswith("mssql+pyodbc://")
 
 
 def test_every_identity_has_a_user_in_the_grants() -> None:

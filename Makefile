@@ -35,7 +35,7 @@ test: $(STAMP) ## unit, contract and integration tests; no Docker
 chaos: $(STAMP) ## the five services killed, frozen and cut off at every point; no Docker
 	@$(BIN)/python -m pytest tests/chaos -n 3 --dist loadfile $(ARGS)
 
-test-long: $(STAMP) ## the tests that take minutes: a database away for half a minute in every stage
+test-long: $(STAMP) ## the tests that take minutes: a database away for half a minute in every stage, a minute in mid-week
 	@$(BIN)/python -m pytest tests/chaos -m long -n 2 --dist load $(ARGS)
 
 e2e: $(STAMP) ## the compose stack, tested; needs Docker, and says so where there is none

@@ -20,14 +20,18 @@ from tests.chaos.surroundings import BUSY_TIMEOUT_SEC
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
-AWAY_SEC = [
-    pytest.param(5 * BUSY_TIMEOUT_SEC, id="a moment"),
-    pytest.param(30.0, id="half a minute", marks=[pytest.mark.long, pytest.mark.timeout(600)]),
+AWAY_SEC = {
+    "moment": dict.fromkeys(SERVICES, 5 * BUSY_TIMEOUT_SEC),
+    "minute": dict.fromkeys(SERVICES, 30.0) | {"loader": 60.0},
+}
+"""For each of the five services, one after the other; the minute is in the middle of the week, in the third of them."""
+AWAY = [
+    pytest.param("moment", id="a moment"),
+    pytest.param("minute", id="a minute in mid-week", marks=[pytest.mark.long, pytest.mark.timeout(600)]),
 ]
-"""For each of the five services, one after the other."""
 HANGS = {
     case: [Sabotage(case=case, service=service, point="after_work", action="hang") for service in SERVICES]
-    for case in ("locked-1", "locked-30", "gone-1", "gone-30", "handed_back", "finished")
+    for case in ("locked-moment", "locked-minute", "gone-moment", "gone-minute", "handed_back", "finished")
 }
 
 
@@ -36,42 +40,42 @@ async def plant(start_plant: StartPlant) -> Plant:
     return await start_plant(sabotage=[hang for hangs in HANGS.values() for hang in hangs])
 
 
-@pytest.mark.parametrize("away_sec", AWAY_SEC)
+@pytest.mark.parametrize("away", AWAY)
 async def test_a_database_that_is_locked_when_a_service_commits_is_waited_for(
-    fresh: Plant, undisturbed: Outcome, away_sec: float
+    fresh: Plant, undisturbed: Outcome, away: str
 ) -> None:
-    case = f"locked-{away_sec:g}"
+    case = f"locked-{away}"
     await fresh.request(case)
     for hang in HANGS[case]:
         await fresh.reaches(hang)
         with closing(sqlite3.connect(fresh.database, isolation_level=None, timeout=30)) as other:
             other.execute("BEGIN EXCLUSIVE")
             fresh.release(hang)
-            await asyncio.sleep(away_sec)
+            await asyncio.sleep(AWAY_SEC[away][hang.service])
     await fresh.finished()
     assert fresh.deaths == []
     assert differences(outcome_of(fresh), undisturbed) == {}
 
 
-@pytest.mark.parametrize("away_sec", AWAY_SEC)
+@pytest.mark.parametrize("away", AWAY)
 async def test_a_database_that_is_gone_when_a_service_commits_is_waited_for(
-    fresh: Plant, undisturbed: Outcome, away_sec: float
+    fresh: Plant, undisturbed: Outcome, away: str
 ) -> None:
-    case = f"gone-{away_sec:g}"
-    away = fresh.folder / f"away-{away_sec:g}"
-    away.mkdir()
+    case = f"gone-{away}"
+    elsewhere = fresh.folder / case
+    elsewhere.mkdir()
     await fresh.request(case)
     for hang in HANGS[case]:
         await fresh.reaches(hang)
         files = list(fresh.folder.glob("state.db*"))
         for file in files:
-            file.rename(away / file.name)
+            file.rename(elsewhere / file.name)
         fresh.database.mkdir()  # in the way of whoever would make a new one
         fresh.release(hang)
-        await asyncio.sleep(away_sec)
+        await asyncio.sleep(AWAY_SEC[away][hang.service])
         fresh.database.rmdir()
         for file in files:
-            (away / file.name).rename(file)
+            (elsewhere / file.name).rename(file)
     await fresh.finished()
     assert fresh.deaths == []
     assert differences(outcome_of(fresh), undisturbed) == {}

@@ -16,6 +16,13 @@ from sqlalchemy.dialects import mssql
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 
+def _encoded(text: str) -> bytes:
+    """In UTF-16. Raises ValueError for what not every database takes: a NUL, or half of a surrogate pair."""
+    if "\0" in text:
+        raise ValueError("text with a NUL cannot be stored")
+    return text.encode("utf-16-le")
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """An instant to the microsecond: `datetime2(6)` holding UTC, zone-aware in Python."""
 
@@ -79,7 +86,7 @@ class ShortText(TypeDecorator[str]):
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """From Python to the driver; raises ValueError for what the column cannot hold."""
         # nvarchar(n) counts UTF-16 units.
-        if value is not None and len(value.encode("utf-16-le", "surrogatepass")) > 2 * self.length:
+        if value is not None and len(_encoded(value)) > 2 * self.length:
             raise ValueError(f"text of {len(value)} characters is longer than the column's {self.length}")
         return value
 
@@ -94,6 +101,12 @@ class LongText(TypeDecorator[str]):
         """The column\'s type in this dialect."""
         return dialect.type_descriptor(mssql.NVARCHAR(None) if dialect.name == "mssql" else UnicodeText())
 
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """From Python to the driver; raises ValueError for what the column cannot hold."""
+        if value is not None:
+            _encoded(value)
+        return value
+
 
 class JsonText(TypeDecorator[dict[str, Any]]):
     """A JSON object in `nvarchar(max)`, keys sorted; absent is the empty object."""
@@ -103,7 +116,14 @@ class JsonText(TypeDecorator[dict[str, Any]]):
 
     def process_bind_param(self, value: dict[str, Any] | None, dialect: Dialect) -> str | None:
         """From Python to the driver; raises ValueError for what the column cannot hold."""
-        return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")) if value else None
+        if not value:
+            return None
+        text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        try:
+            _encoded(text)
+        except UnicodeEncodeError:  # half of a surrogate pair, which can be stored as an escape
+            text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+        return text
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> dict[str, Any]:
         """From the driver to Python."""

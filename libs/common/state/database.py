@@ -13,7 +13,13 @@ from sqlalchemy import Connection, Engine, Update, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from libs.common.clock import Clock
-from libs.common.state.errors import DuplicateKeyError, StateBusyError, StateError, StateUnavailableError
+from libs.common.state.errors import (
+    DuplicateKeyError,
+    StateBusyError,
+    StateError,
+    StateUnavailableError,
+    StateValueError,
+)
 from libs.common.state.faults import state_error
 from libs.common.state.sqlite import WRITES
 from libs.common.state.tables import Tables
@@ -101,6 +107,8 @@ def _in_transaction(engine: Engine, work: Work[T]) -> T:
             return work(connection)
     except SQLAlchemyError as error:
         raise state_error(error) from error
+    except OverflowError as error:  # SQLAlchemy lets through what a driver raises before it asks the database
+        raise StateValueError(f"A value does not fit the state tables: {error}.") from error
 
 
 def changed(connection: Connection, statement: Update) -> bool:

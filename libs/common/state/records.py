@@ -27,7 +27,10 @@ def literal_nulls(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def failure_values(failure: Failure | None) -> dict[str, Any]:
-    """The three error columns; what is too long is cut, because a failure must be recordable whatever it says."""
+    """The three error columns; what is too long is cut, and what cannot be stored replaced.
+
+    A failure must be recordable whatever it says.
+    """
     if failure is None:
         return dict(NO_FAILURE)
     return {
@@ -120,9 +123,11 @@ def _week_of(start: date | None, end: date | None) -> Week | None:
 
 
 def _cut(value: str, length: int) -> str:
-    """At most `length` UTF-16 units, which is what nvarchar(n) counts, without half a character at the end."""
-    units = value.encode("utf-16-le", "replace")
-    return value if len(units) <= 2 * length else units[: 2 * (length - 1)].decode("utf-16-le", "ignore") + "…"
+    """At most `length` UTF-16 units, which is what nvarchar(n) counts, and no half character at the end or within."""
+    units = value.replace("\0", "?").encode("utf-16-le", "replace")
+    if len(units) <= 2 * length:
+        return units.decode("utf-16-le")
+    return units[: 2 * (length - 1)].decode("utf-16-le", "ignore") + "…"
 
 
 def options_values(options: RunOptions) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import make_url
+from sqlalchemy import text as sql
 
 from libs.common.errors import is_transient
 from libs.common.messages import WeekRequested
@@ -90,6 +91,47 @@ async def test_a_failure_is_recorded_however_long_it_is(state: State, request_we
     assert run.error.next_step == "x" * 999 + "…"
 
 
+async def test_a_failure_is_recorded_whatever_it_says(state: State, request_week: Build, now: datetime) -> None:
+    request = request_week()
+    await state.open_run(request, now)
+
+    await state.end_run(request.run_id, RunStatus.FAILED, now, Failure("odd", "half \ud83e a bird", "a \0 in it"))
+
+    run = await state.get_run(request.run_id)
+    assert run is not None
+    assert run.error == Failure("odd", "half ? a bird", "a ? in it")
+
+
+async def test_details_come_back_whatever_they_say(state: State, pipeline: str, now: datetime) -> None:
+    details = {"half \ud83e a bird": ["a \0 in it", "ü🦜", "", " "]}
+
+    await state.record_part(pipeline, Stage.LOAD, 0, now, row_count=1, details=details)
+
+    part = await state.get_part(pipeline, Stage.LOAD, 0)
+    assert part is not None
+    assert part.details == details
+
+
+@pytest.mark.parametrize("text", ["half \ud83e a bird", "a \0 in it"])
+async def test_text_that_not_every_database_holds_is_refused_by_all(
+    state: State, pipeline: str, request_week: Build, now: datetime, text: str
+) -> None:
+    for call in (
+        state.open_run(request_week(text), now),
+        state.get_run(text),
+        state.record_part(pipeline, Stage.LOAD, 0, now, row_count=1, outgoing=text),
+    ):
+        with pytest.raises(StateValueError):
+            await call
+
+
+async def test_a_number_out_of_range_is_refused(state: State, request_week: Build, now: datetime) -> None:
+    request = request_week()
+    await state.open_run(request, now)
+    with pytest.raises(StateValueError):
+        await state.add_run_counts(request.run_id, rows_fetched=2**63)
+
+
 async def test_a_time_without_a_zone_is_refused(state: State, request_week: Build, now: datetime) -> None:
     with pytest.raises(StateValueError, match="zone"):
         await state.open_run(request_week(), now.replace(tzinfo=None))
@@ -161,7 +203,7 @@ def _set_revision(target: Any, revision: str) -> None:
     engine, naming = open_engine(target.url, credential=None, schema=None, prefix=target.prefix, connections=1)
     name = naming.version_table if naming.schema is None else f"{naming.schema}.{naming.version_table}"
     with engine.begin() as connection:
-        connection.execute(text(f"UPDATE {name} SET version_num = '{revision}'"))
+        connection.execute(sql(f"UPDATE {name} SET version_num = '{revision}'"))
     engine.dispose()
 
 

@@ -1,17 +1,20 @@
-"""The three ways to log in, all through simple-salesforce's own functions."""
+"""The three ways to log in, all through simple-salesforce's own functions, and what a refusal means."""
 
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 import jwt
 import requests
+from simple_salesforce.exceptions import SalesforceAuthenticationFailed
 from simple_salesforce.login import SalesforceLogin, token_login
 
-from services.sf_sync.errors import SalesforceLoginError
+from libs.common.errors import RetlError
+from services.sf_sync.errors import SalesforceLimitError, SalesforceLoginError, SalesforceUnavailableError
 from services.sf_sync.settings import SfSyncSettings
+from services.sf_sync.transport import TRANSIENT_STATUS
 
 PASSWORD_RETIREMENT: Final = (
     "Logging in with SF_PASSWORD is being retired by Salesforce: the OAuth password flow is enforced off from "
@@ -20,6 +23,15 @@ PASSWORD_RETIREMENT: Final = (
 )
 _LAST_SOAP_LOGIN_VERSION: Final = 64
 _ASSERTION_LIFE_SEC: Final = 180  # Salesforce accepts at most 3 minutes
+# Refusals of the moment, by SOAP's exception code or OAuth's error or description.
+_PASSING: Final = (
+    "SERVER_UNAVAILABLE",
+    "API_CURRENTLY_DISABLED",
+    "server_error",
+    "temporarily_unavailable",
+    "retry your request",
+    "login rate exceeded",
+)
 
 
 class Grant(Protocol):
@@ -66,7 +78,7 @@ class JwtBearer:
         claims = {
             "iss": self.client_id,
             "sub": self.username,
-            "aud": f"https://{parts.netloc}",
+            "aud": f"{parts.scheme}://{parts.netloc}",
             "exp": int(time.time()) + _ASSERTION_LIFE_SEC,
         }
         try:
@@ -109,7 +121,7 @@ class Password:
             password=self.password,
             security_token=self.security_token,
             sf_version=f"{version:.1f}",
-            session=http,
+            session=_login_http(http),
             scratch_url=_as_https(login_url),
         )
 
@@ -135,7 +147,36 @@ def grant_of(settings: SfSyncSettings) -> Grant:
 
 def _token(http: requests.Session, login_url: str, form: dict[str, str], client_id: str) -> tuple[str, str]:
     url = f"{_as_https(login_url)}/services/oauth2/token"
-    return token_login(url, form, urlsplit(login_url).netloc, client_id, None, None, http)
+    return token_login(url, form, urlsplit(login_url).netloc, client_id, None, None, _login_http(http))
+
+
+class _LoginHttp:
+    """The library's way to the login server: the library takes every answer for a word on the credentials."""
+
+    def __init__(self, http: requests.Session) -> None:
+        self._http = http
+
+    def post(self, *args: Any, **kwargs: Any) -> requests.Response:
+        """`Session.post`. Raises SalesforceUnavailableError where the server could not look at the credentials."""
+        answer = self._http.post(*args, **kwargs)
+        # A SOAP fault, a wrong password for one, comes as 500 too.
+        if answer.status_code in TRANSIENT_STATUS and "exceptionCode" not in answer.text:
+            raise SalesforceUnavailableError(f"The login server answered {answer.status_code}.")
+        return answer
+
+
+def _login_http(http: requests.Session) -> Any:
+    return _LoginHttp(http)  # the library only ever posts
+
+
+def refused_login(error: SalesforceAuthenticationFailed) -> RetlError:
+    """The project's error for a login that was answered with a refusal."""
+    said = f"Salesforce refused the login: {error.code}: {str(error.auth_message)[:500]}."
+    if "REQUEST_LIMIT_EXCEEDED" in said:
+        return SalesforceLimitError(said)
+    if any(word in said for word in _PASSING):
+        return SalesforceUnavailableError(said)
+    return SalesforceLoginError(said)
 
 
 def _as_https(url: str) -> str:

@@ -23,8 +23,8 @@ from services.sf_sync.errors import (
     SalesforceRequestError,
     SalesforceUnavailableError,
 )
-from services.sf_sync.login import Grant
-from services.sf_sync.transport import PlainTransport, SalesforceTransport
+from services.sf_sync.login import Grant, refused_login
+from services.sf_sync.transport import TRANSIENT_STATUS, PlainTransport, SalesforceTransport
 
 T = TypeVar("T")
 _log: Final = structlog.get_logger(__name__)
@@ -39,7 +39,6 @@ _TRANSIENT_CODES: Final = (
     "SERVICE_UNAVAILABLE",
 )
 _CHUNK_BYTES: Final = 1 << 20
-_TRANSIENT_STATUS: Final = frozenset({408, 429, 500, 502, 503, 504})
 
 
 class HttpError(Exception):
@@ -145,7 +144,7 @@ class SalesforceSession:
         with self._lock:
             if self._library is None or self._library is instead_of:
                 if self._grant.warning and self._library is None:
-                    _log.warning("salesforce login is being retired", warning=self._grant.warning)
+                    _log.warning("salesforce_login_retiring", text=self._grant.warning)
                 session_id, instance = self._grant.login(self._http, self._login_url)
                 self._library = Salesforce(
                     session_id=session_id,
@@ -163,9 +162,7 @@ def _translated() -> Iterator[None]:
     except RetlError:
         raise
     except SalesforceAuthenticationFailed as error:
-        if isinstance(error.code, int) and error.code in _TRANSIENT_STATUS:
-            raise SalesforceUnavailableError(f"The login server answered {error.code}.") from error
-        raise SalesforceLoginError(f"Salesforce refused the login: {error.code}: {error.auth_message}.") from error
+        raise refused_login(error) from error
     except SalesforceError as error:
         raise refusal(error.status, str(error.content)) from error
     except HttpError as error:
@@ -189,7 +186,7 @@ def refusal(status: int, text: str) -> RetlError:
     said = f"Salesforce answered {status}: {text[:500]}"
     if any(code in text for code in _LIMIT_CODES):
         return SalesforceLimitError(said)
-    if status in _TRANSIENT_STATUS or any(code in text for code in _TRANSIENT_CODES):
+    if status in TRANSIENT_STATUS or any(code in text for code in _TRANSIENT_CODES):
         return SalesforceUnavailableError(said)
     if status == 401:
         return SalesforceLoginError(said)

@@ -8,6 +8,8 @@ from urllib3.util.retry import Retry
 
 CONNECT_TIMEOUT_SEC: Final = 10.0
 _MAX_RETRY_AFTER_SEC: Final = 30
+TRANSIENT_STATUS: Final = frozenset({408, 429, 500, 502, 503, 504})
+"""HTTP answers that say nothing about the call itself."""
 
 
 class SalesforceTransport(HTTPAdapter):

@@ -269,3 +269,4 @@ class Builders:
     signal = staticmethod(signal)
     week = WEEK
     replace = staticmethod(replace)
+    settings = staticmethod(sync_settings)

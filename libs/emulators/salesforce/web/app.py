@@ -70,7 +70,7 @@ def make_app(org: Org, runner: JobRunner, *, public_url: str) -> web.Application
     app[bulk.RUNNER] = runner
     app[login.PUBLIC_URL] = public_url.rstrip("/")
     for method, path, kind, handler in _LOGINS:
-        _add(app, method, path, guarded(kind, handler, session=False))
+        _add(app, method, path, login.own_errors(guarded(kind, handler, session=False)))
     for method, path, kind, handler in _CALLS:
         _add(app, method, path, guarded(kind, handler))
     for method, path, handler in _CONTROL:

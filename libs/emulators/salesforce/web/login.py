@@ -12,6 +12,8 @@ from aiohttp import web
 
 from libs.emulators.salesforce.auth import ORG_ID, LoginRefused
 from libs.emulators.salesforce.database import DEFAULT_USER_ID
+from libs.emulators.salesforce.errors import ApiError
+from libs.emulators.salesforce.web.gate import Handler
 from libs.emulators.salesforce.web.responses import ORG, json_response
 
 PUBLIC_URL = web.AppKey("public_url", str)
@@ -79,14 +81,7 @@ async def soap_login(request: web.Request) -> web.Response:
         username, password = _soap_credentials(await request.read())
         access_token = await org.write(org.auth.soap_login, username, password, float(version))
     except LoginRefused as refused:
-        return _soap(
-            "<soapenv:Fault><faultcode>sf:{0}</faultcode><faultstring>{0}: {1}</faultstring><detail><sf:LoginFault "
-            'xsi:type="sf:LoginFault"><sf:exceptionCode>{0}</sf:exceptionCode><sf:exceptionMessage>{1}'
-            "</sf:exceptionMessage></sf:LoginFault></detail></soapenv:Fault>".format(
-                escape(refused.error), escape(refused.description)
-            ),
-            status=500,
-        )
+        return _soap_fault(refused.error, refused.description)
     url = public_url(request)
     return _soap(
         f"<loginResponse><result><metadataServerUrl>{url}/services/Soap/m/{version}/{ORG_ID}</metadataServerUrl>"
@@ -104,6 +99,34 @@ def _soap_credentials(body: bytes) -> tuple[str, str]:
     if login is None:
         raise LoginRefused("INVALID_OPERATION", "Only login() is spoken here")
     return login.findtext(f"{_PARTNER}username", ""), login.findtext(f"{_PARTNER}password", "")
+
+
+def own_errors(handler: Handler) -> Handler:
+    """Put a refusal that came from outside the handler into the form of the log-in: OAuth's object, SOAP's fault.
+
+    Above 500 it stays as it is: then a gateway answers, which knows neither.
+    """
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except ApiError as error:
+            if "/Soap/" in request.path and error.status == 500:
+                return _soap_fault(error.code, error.message)
+            if "/oauth2/" in request.path and error.status <= 500:
+                return json_response({"error": error.code, "error_description": error.message}, status=error.status)
+            raise
+
+    return handle
+
+
+def _soap_fault(code: str, message: str) -> web.Response:
+    return _soap(
+        "<soapenv:Fault><faultcode>sf:{0}</faultcode><faultstring>{0}: {1}</faultstring><detail><sf:LoginFault "
+        'xsi:type="sf:LoginFault"><sf:exceptionCode>{0}</sf:exceptionCode><sf:exceptionMessage>{1}'
+        "</sf:exceptionMessage></sf:LoginFault></detail></soapenv:Fault>".format(escape(code), escape(message)),
+        status=500,
+    )
 
 
 def _soap(content: str, *, status: int = 200) -> web.Response:

@@ -12,6 +12,14 @@ MAX_ROWS: Final = 200
 """Rows that one call takes (REST API guide, sObject Collections)."""
 
 
+def is_cheaper(rows: int, *, rows_per_send: int, below: int) -> bool:
+    """Whether calls take fewer of the org's allowances than jobs; `below` is SF_COLLECTIONS_BELOW.
+
+    A job of no more rows than a call takes costs a batch and about ten calls, however many such jobs there are.
+    """
+    return rows < below or (below > 0 and rows_per_send <= MAX_ROWS)
+
+
 class RowOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one row."""
 

@@ -7,8 +7,10 @@ from typing import Final
 
 import structlog
 
+from services.sf_sync import limits
 from services.sf_sync.accounting import retry_rows
 from services.sf_sync.bulk import BATCH_ROWS
+from services.sf_sync.errors import SalesforceLimitError
 from services.sf_sync.files import local_copies, scratch_folder
 from services.sf_sync.ledger import Entry, Header, Plan, Send, Wave, Way
 from services.sf_sync.outcomes import Kind, NextWave, next_wave
@@ -41,11 +43,29 @@ async def deliver(attempt: Attempt, header: Entry[Header]) -> Entry[Header]:
         )
         number += 1
         if following is not None and number == len(header.value.waves):
+            if not await _has_room(attempt, following, sum(failed[kind] for kind in following.kinds)):
+                break
             _log.warning("rows_sent_again", wave=number, kinds=list(following.kinds), failed=dict(failed))
             await attempt.tools.clock.sleep(following.wait_sec * random.uniform(0.9, 1.1))
             again = await _retry_wave(attempt, header.value, wave, number, following)
             header = await attempt.ledger.plan_waves(header, plan, [*header.value.waves, again])
     return header
+
+
+async def _has_room(attempt: Attempt, following: NextWave, rows: int) -> bool:
+    """Whether the org's allowances bear another wave: halves of halves cost more each time.
+
+    If not, the rows stay failed, and come again with the next sync.
+    """
+    settings = attempt.tools.settings
+    cost = limits.estimate(rows, job_max_rows=following.rows_per_send, collections_below=settings.sf_collections_below)
+    found = await asyncio.to_thread(attempt.tools.session.limits)
+    try:
+        limits.require_room(found, cost, settings.sf_limit_reserve_pct)
+    except SalesforceLimitError as error:
+        _log.warning("rows_not_sent_again", rows=rows, text=str(error))
+        return False
+    return True
 
 
 async def _send_wave(sender: Sender, number: int, wave: Wave, *, at_a_time: int) -> Counter[Kind]:
@@ -106,4 +126,5 @@ def _sender(attempt: Attempt, plan: Plan) -> Sender:
             max_sec=settings.sf_poll_max_sec,
             total_sec=settings.sf_job_wait_sec,
         ),
+        until=tools.clock.monotonic() + settings.sf_job_wait_sec,
     )

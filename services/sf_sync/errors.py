@@ -28,10 +28,10 @@ class JobStillRunningError(TransientError):
 
 
 class EarlierSyncRunningError(TransientError):
-    """A superseded run of the same week still has a job in Salesforce; its rows must land before newer ones."""
+    """A superseded run of the same week is still sending; its rows must land before newer ones."""
 
     code = "sf_earlier_sync_running"
-    next_step = "Nothing yet: this sync starts when the earlier job has ended."
+    next_step = "Nothing yet: this sync starts when the earlier one has ended."
 
 
 class SalesforceLoginError(TerminalError):
@@ -69,8 +69,8 @@ class OutcomesIncompleteError(TerminalError):
 
     code = "sf_outcomes_incomplete"
     next_step = (
-        "Compare the job's results in Salesforce with runs/{run_id}/sync in the lake, then `retl dlq replay`: "
-        "rows without a known outcome are sent again."
+        "`retl dlq replay` asks Salesforce for the job's results again and sends nothing. If they stay incomplete, "
+        "`retl publish --week-start W --force` sends the rows without a known outcome again."
     )
 
 

@@ -5,6 +5,7 @@ Bulk job or a call of the Collections API), each with its place in its life. Eve
 finds a part moved by somebody else stops before it has an effect.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -125,6 +126,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     created: int = 0
     """Accepted in earlier rounds, as `updated`: they are unchanged in this one, and still this run's work."""
     updated: int = 0
+    taken_over: bool = False
+    """A newer run of the week has the sync: nothing more is to be sent."""
 
     @property
     def planned(self) -> Plan:
@@ -188,6 +191,18 @@ class Ledger:
         """Record what the round sends; `waves` are all of its waves so far."""
         next_part = waves[-1].first_part + len(waves[-1].sizes) if waves else header.value.next_part
         return await self.move(header, plan=plan, waves=waves, next_part=next_part)
+
+    async def fence(self) -> Header | None:
+        """Take the header away from whoever works with it, for ever; None if this sync has never begun."""
+        while True:
+            row = await self._state.get_part(self._run_id, _STAGE, _HEADER)
+            if row is None:
+                return None
+            header = _entry(row, Header)
+            if header.value.taken_over:
+                return header.value
+            with suppress(SyncTakenOverError):  # its worker was faster; once more
+                return (await self.move(header, taken_over=True)).value
 
     async def move(self, entry: Entry[T], **changes: Any) -> Entry[T]:
         """Record a change of the entry. Raises SyncTakenOverError if somebody else has changed it since it was read."""

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from services.sf_sync.bulk import BATCH_ROWS
-from services.sf_sync.composite import MAX_ROWS
+from services.sf_sync.composite import MAX_ROWS, is_cheaper
 from services.sf_sync.errors import SalesforceLimitError
 
 API_CALLS: Final = "DailyApiRequests"
@@ -26,8 +26,8 @@ class Cost:
 
 def estimate(rows: int, *, job_max_rows: int, collections_below: int) -> Cost:
     """The cost of sending so many rows once; looks at jobs are guessed, retries left out."""
-    if rows < collections_below:
-        return Cost(math.ceil(rows / MAX_ROWS), 0)
+    if is_cheaper(rows, rows_per_send=job_max_rows, below=collections_below):
+        return Cost(math.ceil(rows / min(job_max_rows, MAX_ROWS)), 0)
     jobs = math.ceil(rows / job_max_rows)
     return Cost(
         jobs * (_CALLS_A_JOB + _LOOKS_A_JOB),

@@ -7,6 +7,7 @@ that was closed is asked how it stands and never sent again; a Collections call 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -23,6 +24,7 @@ from services.sf_sync.errors import (
     OutcomesIncompleteError,
     SalesforceRequestError,
     SalesforceUnavailableError,
+    SyncTakenOverError,
 )
 from services.sf_sync.files import local_copies, read_batches, scratch_folder
 from services.sf_sync.job_outcomes import write_job_outcomes
@@ -59,14 +61,22 @@ class Sender:
     scratch: Path
     mapping: ResolvedMapping
     patience: Patience
+    until: float
+    """When the attempt's time ends, by the clock's `monotonic`: nothing is begun after it."""
 
     async def finish(self, wave_number: int, wave: Wave, number: int) -> Entry[Send]:
         """Send one portion of a wave, or go on where its record stands; returns it done.
 
-        Raises JobStillRunningError when patience ends before the job does, and OutcomesIncompleteError.
+        Raises JobStillRunningError when the attempt's time ends first, and OutcomesIncompleteError.
         """
         planned = Send(wave=wave_number, number=number, rows=wave.sizes[number])
         entry = await self.ledger.send(wave.first_part + number, planned)
+        if entry.value.state is SendState.GIVEN_UP:
+            raise SyncTakenOverError(f"A newer run of the week has taken sending {entry.part} over.")
+        if entry.value.state in {SendState.PLANNED, SendState.CALLING} and self.clock.monotonic() > self.until:
+            raise JobStillRunningError(
+                f"{self.patience.total_sec:.0f} s have not sufficed; {entry.part} is to be sent."
+            )
         if wave.way is Way.COLLECTIONS:
             return entry if entry.value.state.is_final else await self._call(entry, wave)
         steps = {
@@ -136,13 +146,8 @@ class Sender:
         with scratch_folder(self.scratch) as folder:
             local = folder / "outcomes.parquet"
             pages = {which: await self._results(job, which, folder) for which in ResultSet}
-            written = await asyncio.to_thread(
-                write_job_outcomes, local, job, pages, entry.value.wave, self.mapping.external_id
-            )
-            if written.rows != entry.value.rows:
-                raise OutcomesIncompleteError(
-                    f"Job {job.job_id} ({job.state}) got {entry.value.rows} rows and reports on {written.rows}."
-                )
+            outcomes = partial(write_job_outcomes, local, job, pages, entry.value.wave, self.mapping.external_id)
+            written = await asyncio.to_thread(outcomes, rows=entry.value.rows)
             await self.lake.put_file(local, outcomes_file(wave, entry.value.number))
         return await self.ledger.move(entry, state=SendState.DONE, failed=written.failed)
 
@@ -160,7 +165,6 @@ class Sender:
 
     async def _ended(self, job_id: str) -> Job | None:
         """Wait until the job has ended. A look that fails says nothing about the job, so it only costs the wait."""
-        until = self.clock.monotonic() + self.patience.total_sec
         look = 0
         while True:
             await self.clock.sleep(self.patience.wait(look))
@@ -172,8 +176,10 @@ class Sender:
             else:
                 if job is None or job.state.is_ended:
                     return job
-            if self.clock.monotonic() > until:
-                raise JobStillRunningError(f"Job {job_id} has not ended after {self.patience.total_sec:.0f} s.")
+            if self.clock.monotonic() > self.until:
+                raise JobStillRunningError(
+                    f"Job {job_id} has not ended within the {self.patience.total_sec:.0f} s of this attempt."
+                )
 
     async def _patiently(self, read: Callable[[], T]) -> T:
         """Repeat a reading call that finds Salesforce away; its last error is the caller's."""

@@ -11,7 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from libs.common.week import Week
+from services.sf_sync.canonical import to_text
 from services.sf_sync.errors import SourceError
+from services.sf_sync.mapping import Format
 from services.sf_sync.settings import SfSyncSettings
 
 BATCH_ROWS: Final = 10_000
@@ -115,13 +117,14 @@ async def open_source(
 
 
 def distinct_values(source: Source, columns: list[str]) -> dict[str, list[str]]:
-    """The values found in each of the (text) columns; for columns of few values. Raises SourceError."""
+    """The values found in each of the columns, as they are sent; for columns of few values. Raises SourceError."""
     found: dict[str, set[str]] = {column: set() for column in columns if column in source.schema.names}
     if found:
         with source.batches() as batches:
             for batch in batches:
                 for column, values in found.items():
-                    values.update(str(value) for value in pc.unique(batch.column(column)).to_pylist() if value)
+                    texts = to_text(pc.unique(batch.column(column)), Format.TEXT)
+                    values.update(text for text in texts.to_pylist() if text is not None)
     return {column: sorted(values) for column, values in found.items()}
 
 

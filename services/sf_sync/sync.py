@@ -5,9 +5,10 @@ then the header) → report. A sync that ended with too many failed rows and is 
 diff finds the rows that Salesforce did not take.
 """
 
+from libs.common.errors import RetlError
 from services.sf_sync.closing import close_round
 from services.sf_sync.delivery import deliver
-from services.sf_sync.errors import TooManyRejectedError
+from services.sf_sync.errors import SyncTakenOverError, TooManyRejectedError
 from services.sf_sync.ledger import Entry, Header
 from services.sf_sync.opening import open_round
 from services.sf_sync.report import Report, report
@@ -21,7 +22,19 @@ async def finish(attempt: Attempt, source: Source) -> Report:
     Raises TooManyRejectedError (its round is closed and logged then), SyncTakenOverError where a newer run of the
     week, or another worker, has this sync, and what the parts of it raise.
     """
+    try:
+        return await _finish(attempt, source)
+    except RetlError as error:
+        # Who takes a sync over aborts its open job, for one.
+        if (await attempt.ledger.header()).value.taken_over:
+            raise SyncTakenOverError(f"A newer run of the week took over from {attempt.run.run_id}.") from error
+        raise
+
+
+async def _finish(attempt: Attempt, source: Source) -> Report:
     header = await attempt.ledger.header()
+    if header.value.taken_over:
+        raise SyncTakenOverError(f"A newer run of the week has taken over from {attempt.run.run_id}.")
     if header.value.result is not None:
         try:
             return await report(attempt, header.value)

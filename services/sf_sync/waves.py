@@ -29,7 +29,7 @@ async def lay_out(
     first_part: int,
 ) -> Wave:
     """The wave of the rows in `local`, which lie in the lake as `file`; for Bulk the CSV files are put beside it."""
-    if rows < collections_below:
+    if composite.is_cheaper(rows, rows_per_send=rows_per_send, below=collections_below):
         size = min(rows_per_send, composite.MAX_ROWS)
         return Wave(
             way=Way.COLLECTIONS,

@@ -85,6 +85,21 @@ class JobFailed(_Fault, tag="job_failed", kw_only=True, frozen=True):
     message: str = "InternalServerError : Unexpected failure; the remaining records were not processed"
 
 
+class ResultPages(_Fault, tag="result_pages", kw_only=True, frozen=True):
+    """Give out the results of jobs in pages of ``rows``, each but the last with a ``Sforce-Locator`` for the next."""
+
+    rows: Annotated[int, msgspec.Meta(ge=1)]
+    times: _Times = None
+
+
+class WrongResults(_Fault, tag="wrong_results", kw_only=True, frozen=True):
+    """Leave the last ``lost`` rows out of a result set; ``repeated`` gives its first row once more for each of them."""
+
+    which: Literal["successfulResults", "failedResults", "unprocessedrecords"] = "successfulResults"
+    lost: _Count = 1
+    repeated: bool = False
+
+
 class SlowJob(_Fault, tag="slow_job", kw_only=True, frozen=True):
     """Keep a bulk job InProgress for ``seconds`` before its first row is processed."""
 
@@ -131,6 +146,8 @@ Fault = (
     | RowError
     | BatchRefused
     | JobFailed
+    | ResultPages
+    | WrongResults
     | SlowJob
     | SessionExpired
     | HttpError
@@ -186,12 +203,16 @@ class FaultBoard:
         with self._lock:
             return [msgspec.structs.replace(armed.fault, times=armed.left) for armed in self._armed]
 
-    def take(self, kind: type[_Kind], call: str | None = None, *, when: str | None = None) -> _Kind | None:
+    def take(
+        self, kind: type[_Kind], call: str | None = None, *, when: str | None = None, which: str | None = None
+    ) -> _Kind | None:
         """Return the first fault of this kind that applies, and count the strike."""
         with self._lock:
             for armed, fault in self._of(kind):
                 called = getattr(fault, "call", "*")
-                if (call is None or called in ("*", call)) and (when is None or getattr(fault, "when", None) == when):
+                asked = {"when": when, "which": which}
+                fits = all(value is None or getattr(fault, name, None) == value for name, value in asked.items())
+                if fits and (call is None or called in ("*", call)):
                     self._strike(armed)
                     return fault
         return None

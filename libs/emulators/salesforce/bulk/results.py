@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -60,6 +60,13 @@ def result_chunks(job: Job, one: SObject, which: ResultSet, *, database: Databas
                         if outcome
                     ],
                 )
+
+
+def altered(job: Job, chunks: Iterator[bytes], alter: Callable[[list[list[str]]], list[list[str]]]) -> bytes:
+    """The whole CSV with its rows (the header apart) put through ``alter``; for faults, so memory is no matter."""
+    text = io.StringIO(b"".join(chunks).decode(), newline="")
+    header, *rows = csv.reader(text, delimiter=DELIMITERS[job.column_delimiter])
+    return _lines(job, [header, *alter(rows)])
 
 
 def _unprocessed(job: Job, records: CsvRecords, path: Path) -> Iterator[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any, BinaryIO
 
 import msgspec
@@ -10,10 +11,10 @@ from aiohttp import web
 
 from libs.emulators.salesforce.bulk.csv_records import DELIMITERS, LINE_ENDINGS
 from libs.emulators.salesforce.bulk.jobs import ENDED, UPLOAD_COMPLETE
-from libs.emulators.salesforce.bulk.results import ResultSet, result_chunks
+from libs.emulators.salesforce.bulk.results import ResultSet, altered, result_chunks
 from libs.emulators.salesforce.bulk.runner import JobRunner
 from libs.emulators.salesforce.errors import ApiError, not_found
-from libs.emulators.salesforce.faults import DroppedConnection
+from libs.emulators.salesforce.faults import DroppedConnection, ResultPages, WrongResults
 from libs.emulators.salesforce.web.gate import cut
 from libs.emulators.salesforce.web.responses import ORG, json_response, read_json, version_base
 from libs.emulators.salesforce.web.streaming import stream
@@ -172,5 +173,35 @@ async def results(request: web.Request) -> web.StreamResponse:
     if job.state not in ENDED:
         raise ApiError(400, "INVALIDJOBSTATE", f"Results are there when the job has ended; its state is {job.state}")
     chunks = result_chunks(job, one, which, database=org.database, jobs=org.jobs)
+    wrong = org.faults.take(WrongResults, which=which)
+    if wrong is not None:
+        chunks = iter([await org.read(altered, job, chunks, partial(_spoilt, wrong))])
+    headers = {}
+    pages = org.faults.take(ResultPages)
+    if pages is not None:
+        page = _Page(int(request.query.get("locator", "0")), pages.rows)
+        chunks = iter([await org.read(altered, job, chunks, page.cut)])
+        headers = {"Sforce-Locator": page.following, "Sforce-NumberOfRecords": str(page.held)}
     fault = org.faults.take(DroppedConnection, "job_results", when="during")
-    return await stream(request, chunks, content_type="text/csv", fault=fault)
+    return await stream(request, chunks, content_type="text/csv", headers=headers, fault=fault)
+
+
+def _spoilt(fault: WrongResults, rows: list[list[str]]) -> list[list[str]]:
+    kept = rows[: max(0, len(rows) - fault.lost)]
+    return kept + kept[:1] * (len(rows) - len(kept)) if fault.repeated else kept
+
+
+class _Page:
+    """One page of a result set, from row ``start``; the locator of the next is its first row's number."""
+
+    following = "null"
+    held = 0
+
+    def __init__(self, start: int, size: int) -> None:
+        self._start, self._end = start, start + size
+
+    def cut(self, rows: list[list[str]]) -> list[list[str]]:
+        found = rows[self._start : self._end]
+        self.held = len(found)
+        self.following = str(self._end) if self._end < len(rows) else "null"
+        return found

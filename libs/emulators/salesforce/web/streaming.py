@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from aiohttp import web
 
@@ -15,7 +15,12 @@ log = logging.getLogger(__name__)
 
 
 async def stream(
-    request: web.Request, chunks: Iterator[bytes], *, content_type: str, fault: DroppedConnection | None = None
+    request: web.Request,
+    chunks: Iterator[bytes],
+    *,
+    content_type: str,
+    headers: Mapping[str, str] | None = None,
+    fault: DroppedConnection | None = None,
 ) -> web.StreamResponse:
     """Send what a blocking iterator yields, holding one chunk at a time.
 
@@ -23,7 +28,7 @@ async def stream(
     left to tell the client.
     """
     org = request.app[ORG]
-    response = web.StreamResponse(headers={"Content-Type": f"{content_type}; charset=UTF-8"})
+    response = web.StreamResponse(headers={"Content-Type": f"{content_type}; charset=UTF-8", **(headers or {})})
     await response.prepare(request)
     sent = 0
     cut_short = False

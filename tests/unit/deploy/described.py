@@ -75,7 +75,7 @@ def secret_names(settings: type[BaseModel]) -> set[str]:
     return {name.upper() for name, field in settings.model_fields.items() if SecretStr in _parts(field.annotation)}
 
 
-COMMON, OF_EVERY_SERVICE = names(CommonSettings), names(ServiceSettings)
+COMMON = names(CommonSettings)
 
 
 def consumed(service: str) -> tuple[str, str]:

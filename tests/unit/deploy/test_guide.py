@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.unit.deploy.azure import WITH_SERVICES
 from tests.unit.deploy.described import JOBS, SERVICES, dashed, image_of
-from tests.unit.deploy.test_kubernetes import of, pod, secret
+from tests.unit.deploy.manifests import of, pod, secret
 
 GUIDE = (Path(__file__).parents[3] / "docs" / "deploying.md").read_text()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,9 +27,8 @@ from tests.unit.deploy.described import (
     settings_of,
 )
 from tests.unit.deploy.kustomize import Document, build, load, templates
+from tests.unit.deploy.manifests import KUBERNETES, OVERLAYS, of, plain, pod, secret
 
-KUBERNETES = Path(__file__).parents[3] / "deploy" / "kubernetes"
-OVERLAYS = {path.name: build(path) for path in sorted((KUBERNETES / "overlays").iterdir())}
 DOCUMENTS = [
     pytest.param(document, id=f"{overlay}:{document['kind']}:{document['metadata']['name']}")
     for overlay, documents in OVERLAYS.items()
@@ -44,30 +42,6 @@ PODS = [
 ]
 each_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
 each_service = pytest.mark.parametrize("service", SERVICES)
-
-
-def of(overlay: str, kind: str) -> dict[str, Document]:
-    """The overlay's documents of a kind, by name."""
-    return {each["metadata"]["name"]: each for each in OVERLAYS[overlay] if each["kind"] == kind}
-
-
-def pod(overlay: str, service: str) -> Document:
-    found: Document = of(overlay, "Deployment")[dashed(service)]["spec"]["template"]["spec"]
-    return found
-
-
-def plain(overlay: str, container: Document) -> dict[str, str]:
-    """Environment of a container, but for what comes out of Secrets."""
-    maps = of(overlay, "ConfigMap")
-    values: dict[str, str] = {}
-    for source in container["envFrom"]:
-        values |= maps[source["configMapRef"]["name"]]["data"]
-    return values | {each["name"]: each["value"] for each in container.get("env", []) if "value" in each}
-
-
-def secret(container: Document) -> dict[str, Document]:
-    """Environment names of a container that come out of Secrets."""
-    return {each["name"]: each["valueFrom"]["secretKeyRef"] for each in container.get("env", []) if "valueFrom" in each}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -11,9 +11,9 @@ from libs.cli.__main__ import app as retl
 from libs.common.clock import SystemClock
 from libs.common.health import Health, HealthServer
 from libs.common.metrics import Metrics
-from tests.unit.deploy.azure import WITH_SERVICES, app
+from tests.unit.deploy.azure import ALERTING, WITH_SERVICES, app, environment, secret_environment
 from tests.unit.deploy.described import SERVICES, dashed
-from tests.unit.deploy.test_kubernetes import of
+from tests.unit.deploy.manifests import of, plain, pod, secret
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -24,6 +24,14 @@ def test_a_service_scales_alike_on_both(service: str) -> None:
     assert kubernetes["maxReplicaCount"] == containerapps["maxReplicas"]
     (rule,) = containerapps["rules"]
     assert kubernetes["triggers"][0]["metadata"]["messageCount"] == rule["custom"]["metadata"]["messageCount"]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_is_given_the_same_settings_on_both(service: str) -> None:
+    (container,) = pod("prod", service)["containers"]
+    alerting = app(ALERTING, dashed(service))
+    assert set(plain("prod", container)) == set(environment(alerting)) - {"AZURE_CLIENT_ID"}
+    assert set(secret(container)) == set(secret_environment(alerting))
 
 
 def test_the_week_is_asked_for_at_the_same_time_on_both() -> None:

@@ -20,7 +20,7 @@ from libs.common.failpoints import failpoint
 from libs.common.messages import Message, UndecodableMessageError, decode
 from libs.common.metrics import Metrics
 from libs.common.outcome import DeadLetter, Done, Outcome, Retry
-from libs.common.state import Failure, RunMissingError, RunStatus
+from libs.common.state import Failure, RunMissingError, RunStatus, StateValueError
 from libs.common.worker.actions import Action, Ending, Settle, failure_of
 from libs.common.worker.admission import Admission, Overdue, Unwanted
 from libs.common.worker.attempts import Attempt
@@ -119,7 +119,7 @@ class Consumer(Generic[M]):
             return await self._endings.fail(delivery, attempt, message, _deadly(delivery))
         try:
             verdict = await self._admission.judge(message)
-        except RunMissingError as error:
+        except (RunMissingError, StateValueError) as error:
             return await self._endings.set_aside(failure_of(error))
         except Exception as error:  # noqa: BLE001 - the state tables are out of reach, for whatever reason
             return await self._endings.defer(delivery, attempt, failure_of(error))

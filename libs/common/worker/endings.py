@@ -13,7 +13,7 @@ from libs.common.errors import describe, error_code
 from libs.common.failpoints import failpoint
 from libs.common.messages import Message, WeekRequested
 from libs.common.retry import RetryPolicy
-from libs.common.state import Failure, RunStatus, Stage, State
+from libs.common.state import Failure, RunStatus, Stage, State, StateValueError
 from libs.common.worker.actions import Action, Ending, Settle
 from libs.common.worker.attempts import Attempt
 
@@ -86,6 +86,8 @@ class Endings:
                     run = await self._state.get_run(message.run_id)
                 # Refused, by us or by the handler before it raised: a run that never was active is not *ended*.
                 ended = ended or (run is not None and run.error is not None and run.error.code == failure.code)
+        except StateValueError:  # no table can hold what the message says, now or later: there is no run to fail
+            return await self.set_aside(failure)
         except Exception as error:  # noqa: BLE001 - whatever it is, the end is not recorded, and that is what counts
             unrecorded = Failure(
                 error_code(error), f"{describe(error)} (while recording: {failure.message})", failure.next_step

@@ -116,6 +116,27 @@ async def test_a_message_of_a_run_that_nobody_knows_is_kept_for_a_person(harness
     assert delivery.dead[0] == "run_missing"
 
 
+@pytest.mark.parametrize("run_id", ["r" * 129, "a \0 in it"])
+async def test_a_message_of_a_run_that_no_table_can_hold_is_kept_for_a_person(harness: Harness, run_id: str) -> None:
+    delivery = harness.delivery(events_extracted(run_id))
+    assert await harness.consume(delivery) is Action.DEAD_LETTERED
+    assert delivery.dead is not None
+    assert delivery.dead[0] == "state_value_invalid"
+    assert harness.alerts.sent == [(AlertKind.MESSAGE_SET_ASIDE, None, "state_value_invalid")]
+
+
+@pytest.mark.parametrize("field", [{"run_id": "r" * 129}, {"requested_by": "s" * 257}])
+async def test_a_request_that_no_table_can_hold_is_kept_for_a_person(harness: Harness, field: dict[str, str]) -> None:
+    harness.admits, harness.consumes, harness.stage = None, type(week_requested()), Stage.EXTRACT
+    harness.handler = lambda request: harness.state.open_run(request, harness.clock.now())
+    delivery = harness.delivery(week_requested(**field))
+    assert await harness.consume(delivery) is Action.DEAD_LETTERED
+    assert delivery.dead is not None
+    assert delivery.dead[0] == "state_value_invalid"
+    assert harness.alerts.sent == [(AlertKind.MESSAGE_SET_ASIDE, None, "state_value_invalid")]
+    assert harness.publisher.sent == []
+
+
 async def test_a_service_may_admit_runs_that_have_succeeded(harness: Harness) -> None:
     await harness.open_run()
     await harness.state.end_run("run-1", RunStatus.SKIPPED, harness.clock.now())

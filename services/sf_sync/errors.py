@@ -91,5 +91,12 @@ class SourceError(TerminalError):
     next_step = "Check SF_SOURCE, SF_WAREHOUSE_URL and that the view exists for this login, then `retl dlq replay`."
 
 
+class SourceUnavailableError(TransientError):
+    """The warehouse does not answer, or broke off, or is moving or starting."""
+
+    code = "sf_source_unavailable"
+    next_step = "Nothing yet: the view is read again later. Look at the warehouse if it lasts."
+
+
 class SyncTakenOverError(Exception):
     """Another worker, or a newer run of the week, moved this sync's records: this one must stop without any effect."""

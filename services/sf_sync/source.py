@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -10,13 +12,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from libs.common.state.errors import StateBusyError, StateUnavailableError
+from libs.common.state.mssql_faults import mssql_fault
 from libs.common.week import Week
 from services.sf_sync.canonical import to_text
-from services.sf_sync.errors import SourceError
+from services.sf_sync.errors import SourceError, SourceUnavailableError
 from services.sf_sync.mapping import Format
 from services.sf_sync.settings import SfSyncSettings
 
 BATCH_ROWS: Final = 10_000
+_LOGIN_TIMEOUT_SEC: Final = 30
+_PASSING: Final = (StateBusyError, StateUnavailableError)  # what a server's error means is the same for any table
 
 SIGNALS_SCHEMA: Final = pa.schema(
     [
@@ -71,7 +77,10 @@ class SignalsFile:
 
 @dataclass(frozen=True, slots=True)
 class WarehouseView:
-    """The warehouse view, streamed through ODBC: the contract's columns, the week's rows."""
+    """The warehouse view, streamed through ODBC: the contract's columns, the week's rows.
+
+    Raises SourceUnavailableError too, where trying again may help.
+    """
 
     connection_string: str = field(repr=False)
     view: str
@@ -86,19 +95,35 @@ class WarehouseView:
         # `view` is an identifier: the settings let nothing else through.
         sql = f"SELECT {columns} FROM {self.view} WHERE week_start = ? AND week_end = ?"
         try:
-            with closing(pyodbc.connect(self.connection_string, readonly=True)) as connection:
+            connect = partial(pyodbc.connect, readonly=True, timeout=_LOGIN_TIMEOUT_SEC)
+            with closing(connect(self.connection_string)) as connection:
                 cursor = connection.cursor()
                 cursor.execute(sql, self.week.start, self.week.end)
                 yield self._pages(cursor)
         except pyodbc.Error as error:
-            state = error.args[0] if error.args else "?"
-            raise SourceError(f"Reading {self.view} failed (SQLSTATE {state}).") from error
+            state, text = (str(each) for each in (*error.args, "?", "?")[:2])
+            kind = SourceUnavailableError if mssql_fault(state, text) in _PASSING else SourceError
+            # Its text may quote the connection string.
+            raise kind(f"Reading {self.view} failed (SQLSTATE {state}).") from error
 
     def _pages(self, cursor: Any) -> Iterator[pa.RecordBatch]:
         while rows := cursor.fetchmany(BATCH_ROWS):
             columns = zip(*rows, strict=True)
-            arrays = [_array(values, one.type) for values, one in zip(columns, self.schema, strict=True)]
+            arrays = [self._array(values, one) for values, one in zip(columns, self.schema, strict=True)]
             yield pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+    def _array(self, values: tuple[Any, ...], column: pa.Field) -> pa.Array:
+        """A driver's values in the contract's type, none of them rounded. ODBC's datetimes have no zone and are UTC."""
+        try:
+            found = pa.array(values)
+            if pa.types.is_decimal(column.type) and not pa.types.is_decimal(found.type):
+                found = pa.array([each if each is None else _exact(each) for each in values], column.type)
+            return found.cast(column.type)
+        except (pa.ArrowException, ValueError, TypeError, ArithmeticError) as error:
+            raise SourceError(
+                f"Column {column.name} of {self.view} holds a value that is no {column.type} ({type(error).__name__}): "
+                "cast it in the view."
+            ) from None
 
 
 @asynccontextmanager
@@ -128,11 +153,11 @@ def distinct_values(source: Source, columns: list[str]) -> dict[str, list[str]]:
     return {column: sorted(values) for column, values in found.items()}
 
 
-def _array(values: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
-    """A driver's values as Arrow; ODBC's datetimes have no zone and are UTC by the contract."""
-    if pa.types.is_timestamp(kind):
-        return pa.array(values, pa.timestamp("us")).cast(kind)
-    return pa.array(values, kind)
+def _exact(value: Any) -> Decimal:
+    """Some drivers bring decimals as text; a float has lost its digits already. Raises as Decimal does."""
+    if isinstance(value, float):
+        raise TypeError("a floating-point number")
+    return Decimal(value)
 
 
 def _driver() -> Any:

@@ -50,7 +50,6 @@ NUMBERS: tuple[tuple[type[StateError], frozenset[int]], ...] = (
 SQLSTATES: tuple[tuple[type[StateError], tuple[str, ...]], ...] = (
     # All of class 40 says that the server rolled the transaction back.
     (StateBusyError, ("40",)),
-    (DuplicateKeyError, ("23000", "23505")),
     (StateUnavailableError, ("08", "HYT0", "01002", "HY117", "57P0")),
     (StateLoginError, ("28000", "FA00")),
     (StateSchemaError, ("42S02", "42S22")),
@@ -68,7 +67,8 @@ FOREIGN_TEXTS: tuple[tuple[type[StateError], str], ...] = (
     (StateValueError, r"violates (not-null|check) constraint|value too long|out of range|would be truncated"),
     (
         StateUnavailableError,
-        r"terminating connection|shutting down|starting up|recovery mode|too many (clients|connections)",
+        r"terminating connection|shutting down|starting up|recovery mode|read-only transaction|connection slots"
+        r"|too many (clients|connections)",
     ),
 )
 
@@ -90,4 +90,6 @@ def mssql_fault(sqlstate: str, text: str) -> type[StateError]:
     for kind, states in SQLSTATES:
         if sqlstate.startswith(states):
             return kind
-    return next((kind for kind, pattern in FOREIGN_TEXTS if re.search(pattern, text, re.IGNORECASE)), StateError)
+    # Class 23 is for every constraint, and a unique one is what calls here may run into.
+    otherwise = DuplicateKeyError if sqlstate.startswith("23") else StateError
+    return next((kind for kind, pattern in FOREIGN_TEXTS if re.search(pattern, text, re.IGNORECASE)), otherwise)

@@ -44,6 +44,8 @@ async def statements(tmp_path: Path, request_week: Callable[..., WeekRequested],
                 compile_kwargs={"render_postcompile": True},
             )
             asked[str(compiled)] = None
+            # The driver would have to ask the server for the type of each parameter without a value.
+            assert None not in compiled.params.values(), compiled
 
     state = open_state(url)
     event.listen(Engine, "before_execute", record)

@@ -11,7 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from libs.common.errors import is_transient
 from libs.common.state import errors
 from libs.common.state.faults import state_error
-from libs.common.state.mssql_faults import mssql_fault
+from libs.common.state.mssql_faults import NUMBERS, mssql_fault
 from libs.common.state.sqlite_faults import sqlite_fault
 
 PREFIX = "[Microsoft][ODBC Driver 18 for SQL Server]"
@@ -29,6 +29,18 @@ ODBC_ERRORS = [
     ("HY000", 'relation "dbo.pipeline_run" does not exist (33557097) (SQLExecDirectW)', "StateSchemaError"),
     ("HY000", "permission denied for table pipeline_run (33557097) (SQLExecDirectW)", "StatePermissionError"),
     ("HY000", "the database system is shutting down (33557097) (SQLExecDirectW)", "StateUnavailableError"),
+    (
+        "42000",
+        'duplicate key value violates unique constraint "ux_pipeline_run_active" (33557097) (SQLExecDirectW)',
+        "DuplicateKeyError",
+    ),
+    ("42000", 'column "told_at_utc" does not exist (33557097) (SQLExecDirectW)', "StateSchemaError"),
+    ("42000", "value too long for type character varying(128) (33557097) (SQLExecDirectW)", "StateValueError"),
+    ("42000", "integer out of range (33557097) (SQLExecDirectW)", "StateValueError"),
+    ("23000", 'null value in column "x" violates not-null constraint (33557097) (SQLExecDirectW)', "StateValueError"),
+    ("42000", "cannot execute UPDATE in a read-only transaction (33557097) (SQLX)", "StateUnavailableError"),
+    ("42000", "remaining connection slots are reserved (33557097) (SQLDriverConnect)", "StateUnavailableError"),
+    ("42000", "deadlock detected (33557097) (SQLExecDirectW)", "StateBusyError"),
     ("HY000", "something else entirely (33557097) (SQLExecDirectW)", "StateError"),
     ("HYT00", "Login timeout expired (0) (SQLDriverConnect)", "StateUnavailableError"),
     ("HYT00", "Query timeout expired (0) (SQLExecDirectW)", "StateUnavailableError"),
@@ -90,6 +102,13 @@ def test_an_odbc_error_is_known_by_number_then_sqlstate(sqlstate: str, text: str
 @pytest.mark.parametrize("number", [2601, 2627, 1205, 1222, 40197, 49919, 49920, 10929, 233, 18456, 229, 208])
 def test_a_number_counts_whatever_the_sqlstate(number: int) -> None:
     assert mssql_fault("HY000", f"[HY000] {PREFIX}text ({number}) (SQLExecDirectW)") is not errors.StateError
+
+
+def test_every_number_is_mapped_once() -> None:
+    numbers = [number for _, known in NUMBERS for number in known]
+
+    assert len(numbers) == len(set(numbers))
+    assert {2601, 2627, 1205, 1222, 40197, 40501, 40613, 49918, 4060, 18456, 229, 208} <= set(numbers)
 
 
 def test_numbers_inside_the_text_are_no_error_numbers() -> None:

@@ -40,10 +40,20 @@ class TokenSource:
         Raises StateLoginError where no identity is to be had, StateUnavailableError where the issuer does not answer.
         """
         with self._lock:
-            if self._token is None or self._token.expires_on - self._now() < RENEW_BEFORE_SEC:
-                self._token = self._ask()
+            self._token = self._renewed(self._token)
             value = self._token.token.encode("utf-16-le")
         return {ACCESS_TOKEN_ATTRIBUTE: struct.pack(f"<I{len(value)}s", len(value), value)}
+
+    def _renewed(self, token: AccessToken | None) -> AccessToken:
+        left_sec = token.expires_on - self._now() if token else 0.0
+        if token and left_sec >= RENEW_BEFORE_SEC:
+            return token
+        try:
+            return self._ask()
+        except StateUnavailableError:
+            if token and left_sec > 0:
+                return token  # an issuer that is away for a moment: that is what renewing early is for
+            raise
 
     def _ask(self) -> AccessToken:
         try:

@@ -20,12 +20,12 @@ class Issuer:
     def __init__(self, failure: Exception | None = None) -> None:
         self.asked: list[str] = []
         self.time = 1000.0
-        self._failure = failure
+        self.failure = failure
 
     def get_token(self, *scopes: str, **_options: Any) -> AccessToken:
         self.asked += scopes
-        if self._failure is not None:
-            raise self._failure
+        if self.failure is not None:
+            raise self.failure
         return AccessToken(f"token-{len(self.asked)}", int(self.time) + 3600)
 
     def now(self) -> float:
@@ -68,3 +68,19 @@ def test_no_identity_is_terminal_and_says_what_to_do(failure: Exception) -> None
 def test_an_issuer_that_does_not_answer_is_transient() -> None:
     with pytest.raises(StateUnavailableError):
         TokenSource(Issuer(ServiceRequestError("no route"))).attributes()
+
+
+def test_while_the_issuer_is_away_a_token_is_used_to_its_end() -> None:
+    issuer = Issuer()
+    source = TokenSource(issuer, now=issuer.now)
+    first = source.attributes()
+    issuer.failure = ServiceRequestError("no route")
+
+    issuer.time += 3600 - 1
+    assert source.attributes() == first
+    issuer.time += 1
+    with pytest.raises(StateUnavailableError):
+        source.attributes()
+
+    issuer.failure = None
+    assert source.attributes() != first

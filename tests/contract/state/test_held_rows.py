@@ -35,8 +35,7 @@ async def hasty(target: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[S
 
 @pytest.fixture
 async def impatient(target: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[State]:
-    """Connections that wait for a lock for ever, and for a statement for a moment."""
-    monkeypatch.setattr(mssql, "SESSION_OPTIONS", ())
+    """Connections that wait for a lock for long, and for a statement for a moment."""
     monkeypatch.setattr(mssql, "QUERY_TIMEOUT_SEC", 1)
     opened = _with_busy_timeout(target).open(patience_sec=0)
     await opened.ping()

@@ -130,6 +130,10 @@ async def test_a_sync_whose_process_is_killed_at_every_talk_sends_no_row_twice_a
     await broker.publish(await bench.passed("r1", rows))
     slow = {"kind": "slow_response", "seconds": LONG_SEC}
 
+    async def creates() -> bool:
+        return bool(bench.emulator.calls("job_create") > 0)
+
+    await service.killed_when(slow | {"call": "job_create"}, creates)
     await service.killed_when(slow | {"call": "job_state"}, lambda: service.stands_at(SendState.CLOSING))
     polls = bench.emulator.calls("job_poll")
 
@@ -158,6 +162,6 @@ async def test_a_sync_whose_process_is_killed_at_every_talk_sends_no_row_twice_a
     assert records.keys() == {row["external_signal_id"] for row in rows}
     assert {record["Total_Spend_Week__c"] for record in records.values()} == {120.5}
     assert set(bench.emulator.attempts().values()) == {1}
-    # Two jobs, and the one that took the place of a job whose upload a death left in the dark.
-    assert bench.emulator.calls("job_create") == 3
+    # Two jobs, one whose answer died with the process, and one in the place of a job whose upload was left in the dark.
+    assert bench.emulator.calls("job_create") == 4
     assert len((await bench.log.customer("c000299", make.week)).accepted) == 1

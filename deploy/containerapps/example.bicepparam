@@ -1,10 +1,12 @@
-// An example: copy it, and change what stands in angle brackets. It holds no secret. SLACK_WEBHOOK_URL comes from the
-// environment of whoever deploys; the other secrets go into key vaults by hand.
+// An example: copy it, and change what stands in angle brackets. It holds no secret: SLACK_WEBHOOK_URL comes from the
+// environment of whoever deploys, as do the tag and whether to deploy the services yet; the other secrets go into key
+// vaults by hand.
 using 'main.bicep'
 
 param name = 'retl'
 param platform = 'containerapps'
-param tag = '0.1.0'
+param tag = readEnvironmentVariable('TAG') // no default: it would be a way back that nobody meant
+param deployServices = bool(readEnvironmentVariable('DEPLOY_SERVICES', 'false'))
 
 param sqlAdminGroupName = '<Entra group that administers the database>'
 param sqlAdminGroupId = '<its object id>'

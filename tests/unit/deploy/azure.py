@@ -11,9 +11,10 @@ FOLDER = Path(__file__).parents[3] / "deploy" / "containerapps"
 MAIN, VALUES = read_params(FOLDER / "example.bicepparam")
 BEFORE = deploy(MAIN, **VALUES)
 """The first deployment: what must be there before the services."""
-WITH_SERVICES = deploy(MAIN, **VALUES, deployServices=True)
-ALERTING = deploy(MAIN, **{**VALUES, "slackWebhookUrl": "https://hooks.example.com/x"}, deployServices=True)
-UNSCALED = deploy(MAIN, **VALUES, deployServices=True, scaleOnMessages=False)
+SERVING = {**VALUES, "deployServices": True}
+WITH_SERVICES = deploy(MAIN, **SERVING)
+ALERTING = deploy(MAIN, **{**SERVING, "slackWebhookUrl": "https://hooks.example.com/x"})
+UNSCALED = deploy(MAIN, **SERVING, scaleOnMessages=False)
 FOR_KUBERNETES = deploy(MAIN, **{**VALUES, "platform": "kubernetes"}, oidcIssuerUrl="https://issuer.example.com/")
 
 ROLES = {

@@ -16,6 +16,7 @@ from tests.unit.deploy.azure import (
     FOLDER,
     FOR_KUBERNETES,
     ROLES,
+    SERVING,
     VALUES,
     WITH_SERVICES,
     principal,
@@ -38,7 +39,7 @@ NAMES = {
     "Microsoft.App/managedEnvironments": r"[a-z][a-z0-9-]{1,31}",
     "Microsoft.ManagedIdentity/userAssignedIdentities": r"[a-zA-Z0-9][a-zA-Z0-9_-]{2,127}",
 }
-LONGEST = deploy(FOLDER / "main.bicep", **{**VALUES, "name": "abcde-fghi"}, deployServices=True)
+LONGEST = deploy(FOLDER / "main.bicep", **{**SERVING, "name": "abcde-fghi"})
 each_service = pytest.mark.parametrize("service", SERVICES)
 
 
@@ -149,6 +150,7 @@ def test_the_lake_renames_directories_in_one_step() -> None:
 
 
 def test_secrets_come_through_parameters_that_are_marked_so_and_no_file_has_one() -> None:
+    assert {file for file, names in ALERTING.secure.items() if names} == {"main.bicep", "service.bicep"}
     assert {name for names in ALERTING.secure.values() for name in names} == {"slackWebhookUrl"}
     assert VALUES["slackWebhookUrl"] == ""
     assert not WITH_SERVICES.of("Microsoft.KeyVault/vaults/secrets")

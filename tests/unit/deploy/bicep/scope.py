@@ -149,7 +149,8 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "resourceGroup": lambda: {"id": Runtime("resourceGroup.id"), "location": "here"},
     "tenant": lambda: {"tenantId": Runtime("tenant.id")},
     "environment": _environment,
+    "bool": json.loads,
     "toLower": lambda text: text.lower(),
-    "readEnvironmentVariable": lambda name, default: default,
+    "readEnvironmentVariable": lambda name, default=None: name.lower() if default is None else default,
     "subscriptionResourceId": lambda kind, name: f"{kind}/{name}",
 }

@@ -102,6 +102,8 @@ def _faults(field: ResolvedField, raw: pa.Array, text: pa.Array, external_id: st
             found.append((TOO_LONG, _true(pc.greater(pc.utf8_length(text), field.max_chars))))
     if pa.types.is_floating(raw.type):
         found.append((NOT_FINITE, _true(pc.invert(pc.is_finite(raw)))))
+        if field.format is Format.NUMBER and field.max_integer_digits is not None:
+            found.append((TOO_LARGE, _true(pc.greater_equal(pc.abs(raw), 10.0**field.max_integer_digits))))
     elif field.format is Format.NUMBER and field.max_integer_digits is not None:
         whole = pc.replace_substring_regex(text, pattern=r"^-|\..*$", replacement="")
         found.append((TOO_LARGE, _true(pc.greater(pc.utf8_length(whole), max(1, field.max_integer_digits)))))

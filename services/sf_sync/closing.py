@@ -36,7 +36,7 @@ async def close_round(attempt: Attempt, header: Entry[Header]) -> Entry[Header]:
         retried=figures.retried,
         finished_at=tools.clock.now(),
         jobs=sum(len(wave.sizes) for wave in bulk),
-        api_calls=tools.session.calls - attempt.calls_before,
+        api_calls=header.value.api_calls + attempt.calls,
         bulk_batches=sum(limits.batches(size) for wave in bulk for size in wave.sizes),
     )
     return await attempt.ledger.move(header, result=result)

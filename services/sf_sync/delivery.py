@@ -71,13 +71,15 @@ async def _has_room(attempt: Attempt, following: NextWave, rows: int) -> bool:
 async def _send_wave(sender: Sender, number: int, wave: Wave, *, at_a_time: int) -> Counter[Kind]:
     """Take all sendings of a wave to their end; the failed rows by kind. Calls go one at a time, jobs beside others."""
     slots = asyncio.Semaphore(at_a_time if wave.way is Way.BULK else 1)
+    files = [wave.file] if wave.way is Way.COLLECTIONS else []
+    async with local_copies(sender.lake, files, sender.scratch) as rows:
 
-    async def one(portion: int) -> Entry[Send]:
-        async with slots:
-            return await sender.finish(number, wave, portion)
+        async def one(portion: int) -> Entry[Send]:
+            async with slots:
+                return await sender.finish(number, wave, portion, *rows)
 
-    # All are heard out before one's error ends the attempt: what the others achieve need not be waited for again.
-    ends = await asyncio.gather(*(one(portion) for portion in range(len(wave.sizes))), return_exceptions=True)
+        # All are heard out before one's error ends the attempt: what others achieve need not be waited for again.
+        ends = await asyncio.gather(*(one(portion) for portion in range(len(wave.sizes))), return_exceptions=True)
     failed: Counter[Kind] = Counter()
     for end in ends:
         if isinstance(end, BaseException):

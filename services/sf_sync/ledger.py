@@ -126,6 +126,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     created: int = 0
     """Accepted in earlier rounds, as `updated`: they are unchanged in this one, and still this run's work."""
     updated: int = 0
+    api_calls: int = 0
+    """Made in this round by attempts that ended in an error."""
     taken_over: bool = False
     """A newer run of the week has the sync: nothing more is to be sent."""
 

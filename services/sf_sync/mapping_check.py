@@ -45,8 +45,7 @@ def resolve(
         *_field_faults(mapping, schema, describe, distinct or {}),
     ]
     if faults:
-        listed = "\n".join(f"  - {fault}" for fault in faults)
-        raise MappingError(f"The mapping for {mapping.object} has {len(faults)} fault(s), nothing was sent:\n{listed}")
+        raise _error(mapping, faults)
     fields = _by_name(describe)
     order = [mapping.external_id, *(name for name in mapping.fields if name != mapping.external_id)]
     return ResolvedMapping(
@@ -55,6 +54,23 @@ def resolve(
         fields=tuple(_resolved(name, mapping.fields[name], schema, fields[name]) for name in order),
         case_sensitive_id=bool(fields[mapping.external_id].get("caseSensitive")),
     )
+
+
+def unknown_object(mapping: Mapping, schema: pa.Schema) -> MappingError:
+    """What is wrong with a mapping whose object the org does not describe."""
+    missing = f"{mapping.object}: Salesforce has no such object, or the integration user may not see it"
+    return _error(mapping, [missing, *(fault for name in mapping.fields for fault in _column(name, mapping, schema))])
+
+
+def _error(mapping: Mapping, faults: Sequence[str]) -> MappingError:
+    listed = "\n".join(f"  - {fault}" for fault in faults)
+    return MappingError(f"The mapping for {mapping.object} has {len(faults)} fault(s), nothing was sent:\n{listed}")
+
+
+def _column(name: str, mapping: Mapping, schema: pa.Schema) -> Iterator[str]:
+    column = mapping.fields[name].column
+    if column not in schema.names:
+        yield f"{name}: the signals have no column {column!r}{_hint(column, schema.names)}"
 
 
 def _by_name(describe: Describe) -> dict[str, Dict[str, Any]]:
@@ -100,8 +116,7 @@ def _field_faults(
 ) -> Iterator[str]:
     fields = _by_name(describe)
     for name, line in mapping.fields.items():
-        if line.column not in schema.names:
-            yield f"{name}: the signals have no column {line.column!r}{_hint(line.column, schema.names)}"
+        yield from _column(name, mapping, schema)
         if name not in fields:
             yield f"{name}: {mapping.object} has no such field{_hint(name, fields)}"
         if line.column in schema.names and name in fields:

@@ -16,15 +16,17 @@ from services.sf_sync import diff
 from services.sf_sync.canonical import canonical_batch, canonical_schema
 from services.sf_sync.diff import Against, DiffCounts
 from services.sf_sync.duck import open_duck, parquet
+from services.sf_sync.errors import SalesforceRequestError
 from services.sf_sync.files import local_copies, scratch_folder
 from services.sf_sync.ledger import Plan
 from services.sf_sync.mapping import Mapping, ResolvedMapping
-from services.sf_sync.mapping_check import picklist_columns, resolve
+from services.sf_sync.mapping_check import picklist_columns, resolve, unknown_object
 from services.sf_sync.session import SalesforceSession
 from services.sf_sync.source import Source, distinct_values
 
 CREATES: Final = "create"
 UPDATES: Final = "update"
+_NOT_FOUND: Final = 404
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,12 @@ def check_target(session: SalesforceSession, mapping: Mapping, source: Source) -
 
     Raises MappingError with all faults, SourceError, and what the session raises.
     """
-    describe = session.describe(mapping.object)
+    try:
+        describe = session.describe(mapping.object)
+    except SalesforceRequestError as error:
+        if error.status == _NOT_FOUND:
+            raise unknown_object(mapping, source.schema) from error
+        raise
     distinct = distinct_values(source, picklist_columns(mapping, describe))
     return Target(mapping=resolve(mapping, source.schema, describe, distinct), org=session.org_id())
 

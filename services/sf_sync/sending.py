@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-import pyarrow as pa
+import pyarrow.parquet as pq
 import structlog
 
 from libs.common.clock import Clock
@@ -26,9 +26,9 @@ from services.sf_sync.errors import (
     SalesforceUnavailableError,
     SyncTakenOverError,
 )
-from services.sf_sync.files import local_copies, read_batches, scratch_folder
+from services.sf_sync.files import local_copies, scratch_folder
 from services.sf_sync.job_outcomes import write_job_outcomes
-from services.sf_sync.ledger import Entry, Ledger, Send, SendState, Wave, Way
+from services.sf_sync.ledger import Entry, Ledger, Send, SendState, Wave
 from services.sf_sync.mapping import ResolvedMapping
 from services.sf_sync.patience import Patience
 from services.sf_sync.session import SalesforceSession
@@ -64,9 +64,10 @@ class Sender:
     until: float
     """When the attempt's time ends, by the clock's `monotonic`: nothing is begun after it."""
 
-    async def finish(self, wave_number: int, wave: Wave, number: int) -> Entry[Send]:
+    async def finish(self, wave_number: int, wave: Wave, number: int, rows: Path | None = None) -> Entry[Send]:
         """Send one portion of a wave, or go on where its record stands; returns it done.
 
+        `rows` is a local copy of the wave's file, which calls of the Collections API are made from.
         Raises JobStillRunningError when the attempt's time ends first, and OutcomesIncompleteError.
         """
         planned = Send(wave=wave_number, number=number, rows=wave.sizes[number])
@@ -77,8 +78,8 @@ class Sender:
             raise JobStillRunningError(
                 f"{self.patience.total_sec:.0f} s have not sufficed; {entry.part} is to be sent."
             )
-        if wave.way is Way.COLLECTIONS:
-            return entry if entry.value.state.is_final else await self._call(entry, wave)
+        if rows is not None:
+            return entry if entry.value.state.is_final else await self._call(entry, wave, rows)
         steps = {
             SendState.PLANNED: self._create,
             SendState.CREATED: self._upload,
@@ -90,9 +91,11 @@ class Sender:
         while not entry.value.state.is_final:
             before = entry.value.state
             entry = await steps[before](entry, wave)
-            tries += before is SendState.UPLOADING or before is entry.value.state
-            if tries == _TRIES:
-                raise SalesforceUnavailableError(f"Handing over job {entry.value.job_id} failed {_TRIES} times.")
+            if before in {SendState.UPLOADING, entry.value.state}:
+                tries += 1
+                if tries == _TRIES:
+                    raise SalesforceUnavailableError(f"Handing over job {entry.value.job_id} failed {_TRIES} times.")
+                await self.clock.sleep(self.patience.wait(tries))
         return entry
 
     async def _create(self, entry: Entry[Send], wave: Wave) -> Entry[Send]:
@@ -190,11 +193,10 @@ class Sender:
                 await self.clock.sleep(self.patience.wait(look))
         return await asyncio.to_thread(read)
 
-    async def _call(self, entry: Entry[Send], wave: Wave) -> Entry[Send]:
+    async def _call(self, entry: Entry[Send], wave: Wave, source: Path) -> Entry[Send]:
         entry = await self.ledger.move(entry, state=SendState.CALLING)
-        start = sum(wave.sizes[: entry.value.number])
-        async with local_copies(self.lake, [wave.file], self.scratch) as (source,):
-            rows = await asyncio.to_thread(_slice, source, start, entry.value.rows, self.mapping)
+        start = entry.value.number * wave.rows_per_send
+        rows = await asyncio.to_thread(_slice, source, start, entry.value.rows, self.mapping)
         bodies = [{name: row[name] for name in self.mapping.names} for row in rows]
         outcomes = await self._patiently(lambda: composite.upsert(self.session, self.mapping, bodies))
         if len(outcomes) != len(rows):
@@ -215,7 +217,15 @@ def _job_id(entry: Entry[Send]) -> str:
 
 
 def _slice(source: Path, start: int, rows: int, mapping: ResolvedMapping) -> list[dict[str, str | None]]:
-    with read_batches(source, (KEY, *mapping.names)) as batches:
-        table = pa.Table.from_batches(list(batches))
-    found: list[dict[str, str | None]] = table.slice(start, rows).to_pylist()
+    """Rows of a file that may hold many times as many: only the row groups that they lie in are read."""
+    wanted: list[int] = []
+    first = end = 0
+    with pq.ParquetFile(source, pre_buffer=False) as file:
+        for group in range(file.num_row_groups):
+            begin, end = end, end + file.metadata.row_group(group).num_rows
+            if begin < start + rows and end > start:
+                first = first if wanted else begin
+                wanted.append(group)
+        table = file.read_row_groups(wanted, columns=[KEY, *mapping.names], use_threads=False)
+    found: list[dict[str, str | None]] = table.slice(start - first, rows).to_pylist()
     return found

@@ -25,9 +25,12 @@ async def finish(attempt: Attempt, source: Source) -> Report:
     try:
         return await _finish(attempt, source)
     except RetlError as error:
+        header = await attempt.ledger.header()
         # Who takes a sync over aborts its open job, for one.
-        if (await attempt.ledger.header()).value.taken_over:
+        if header.value.taken_over:
             raise SyncTakenOverError(f"A newer run of the week took over from {attempt.run.run_id}.") from error
+        if header.value.result is None:
+            await attempt.ledger.move(header, api_calls=header.value.api_calls + attempt.calls)
         raise
 
 
@@ -56,6 +59,7 @@ async def _next_round(attempt: Attempt, header: Entry[Header]) -> Entry[Header]:
         plan=None,
         waves=[],
         result=None,
+        api_calls=0,
         created=done.created + counts.created,
         updated=done.updated + counts.updated,
     )

@@ -54,6 +54,11 @@ class Attempt:
             calls_before=tools.session.calls,
         )
 
+    @property
+    def calls(self) -> int:
+        """HTTP calls made in this attempt."""
+        return self.tools.session.calls - self.calls_before
+
     def rank(self, header: Header) -> str:
         """Of the files that the round under way leaves in the sync logs."""
         return synclog.rank_of(self.run.requested_at, self.run.run_id, header.round)

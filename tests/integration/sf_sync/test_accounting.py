@@ -9,7 +9,12 @@ from typing import Any
 import duckdb
 import pytest
 
-from services.sf_sync.errors import JobStillRunningError, OutcomesIncompleteError, TooManyRejectedError
+from services.sf_sync.errors import (
+    JobStillRunningError,
+    OutcomesIncompleteError,
+    SalesforceUnavailableError,
+    TooManyRejectedError,
+)
 
 
 def table(bench: Any, name: str, columns: str = "*") -> list[tuple[Any, ...]]:
@@ -89,6 +94,25 @@ async def test_halving_ends_where_the_org_s_allowance_does(bench: Any, make: Any
     with pytest.raises(TooManyRejectedError, match="CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY: 64"):
         await bench.handle(message, sf_login_url=poor.url, sf_collections_below=2000)
     assert poor.stats()["api_calls"] <= 90
+
+
+@pytest.mark.parametrize("below", [0, 2000])
+async def test_the_cost_of_a_sync_counts_every_attempt_s_calls(bench: Any, make: Any, below: int) -> None:
+    message = await bench.passed("r1", make.signals(20))
+    refused = {"job_create": 1, "collections": 4}  # as often as one attempt tries
+    bench.emulator.faults(*({"kind": "http_error", "call": call, "times": times} for call, times in refused.items()))
+    with pytest.raises(SalesforceUnavailableError):
+        await bench.handle(message, sf_collections_below=below)
+    await bench.handle(message, sf_collections_below=below)
+    details = (await bench.stage("r1")).details
+    assert details["created"] == 20
+    assert details["api_calls"] == sum(bench.emulator.stats()["calls"].values())
+
+
+async def test_a_week_without_rows_is_a_success_that_sends_nothing(bench: Any) -> None:
+    details = await bench.synced("r1", [])
+    assert (details["created"], details["failed"], details["invalid"], details["warning"]) == (0, 0, 0, None)
+    assert bench.emulator.calls("job_create") == 0
 
 
 async def test_rows_that_are_halved_into_less_than_a_call_holds_go_by_calls_not_by_jobs(bench: Any, make: Any) -> None:

@@ -88,6 +88,38 @@ async def test_a_session_that_expires_at_any_call_is_renewed(
     assert set(bench.emulator.attempts().values()) == {1}
 
 
+@pytest.mark.parametrize("status", [400, 401])
+@pytest.mark.parametrize("after_calls", range(5))
+async def test_a_session_that_expires_between_calls_of_the_collections_api_is_renewed(
+    bench: Any, make: Any, status: int, after_calls: int
+) -> None:
+    bench.emulator.faults({"kind": "session_expired", "after_calls": after_calls, "status": status})
+    details = await bench.synced("r1", make.signals(450), sf_collections_below=2000)
+    assert (details["created"], details["failed"]) == (450, 0)
+    assert set(bench.emulator.attempts().values()) == {1}
+    assert bench.emulator.calls("token") == 2
+
+
+@pytest.mark.parametrize(
+    ("call", "below", "jobs"), [("job_upload", 0, 3), ("job_state", 0, 1), ("collections", 2000, 0)]
+)
+async def test_a_changing_call_that_is_answered_503_twice_is_made_again_without_a_row_sent_twice(
+    bench: Any, make: Any, call: str, below: int, jobs: int
+) -> None:
+    bench.emulator.faults({"kind": "http_error", "call": call, "times": 2})
+    details = await bench.synced("r1", make.signals(20), sf_collections_below=below)
+    assert (details["created"], bench.emulator.calls("job_create")) == (20, jobs)
+    assert set(bench.emulator.attempts().values()) == {1}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_call_of_the_collections_api_without_an_answer_is_repeated(bench: Any, make: Any, when: str) -> None:
+    bench.emulator.faults({"kind": "dropped_connection", "call": "collections", "when": when})
+    details = await bench.synced("r1", make.signals(20), sf_collections_below=2000)
+    assert (details["created"] + details["updated"], details["failed"]) == (20, 0)
+    assert set(bench.emulator.attempts().values()) == {2 if when == "after" else 1}
+
+
 @pytest.mark.parametrize("after_rows", [0, 7, 20])
 async def test_what_a_failed_job_left_unprocessed_goes_into_another_job(bench: Any, make: Any, after_rows: int) -> None:
     bench.emulator.faults({"kind": "job_failed", "after_rows": after_rows})

@@ -77,6 +77,17 @@ async def test_a_full_sync_sends_every_row_and_an_ordinary_one_what_changed(
     assert (attempts["c000004|2026-01-05"], attempts["c000005|2026-01-05"], attempts["new|2026-01-05"]) == (3, 2, 1)
 
 
+async def test_an_object_that_the_org_does_not_have_is_a_fault_of_the_mapping_told_with_the_others(
+    bench: Any, make: Any, edited: Callable[..., Path]
+) -> None:
+    wrong = edited(('"Customer_Weekly_Metric__c"', '"Custmer_Weekly_Metric__c"'), ('"orders_week"', '"order_week"'))
+    message = await bench.passed("r1", make.signals(3))
+    with pytest.raises(MappingError, match=r"has 2 fault\(s\), nothing was sent") as raised:
+        await bench.handle(message, sf_mapping_file=wrong)
+    assert "Salesforce has no such object" in str(raised.value)
+    assert "the signals have no column 'order_week'" in str(raised.value)
+
+
 async def test_faults_of_a_mapping_come_together_and_nothing_is_sent(
     bench: Any, make: Any, edited: Callable[..., Path]
 ) -> None:

@@ -92,6 +92,12 @@ class ResultPages(_Fault, tag="result_pages", kw_only=True, frozen=True):
     times: _Times = None
 
 
+class GzipResults(_Fault, tag="gzip_results", kw_only=True, frozen=True):
+    """Compress the results of jobs for a client that accepts it, as the real one does."""
+
+    times: _Times = None
+
+
 class WrongResults(_Fault, tag="wrong_results", kw_only=True, frozen=True):
     """Leave the last ``lost`` rows out of a result set; ``repeated`` gives its first row once more for each of them."""
 
@@ -148,6 +154,7 @@ Fault = (
     | JobFailed
     | ResultPages
     | WrongResults
+    | GzipResults
     | SlowJob
     | SessionExpired
     | HttpError

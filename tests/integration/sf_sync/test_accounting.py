@@ -53,6 +53,18 @@ async def test_results_that_come_in_pages_are_read_to_the_last(bench: Any, make:
     assert (details["created"], details["failed"], details["retried"]) == (20, 0, 9 + 5)
 
 
+@pytest.mark.parametrize("broken_off", [[], [{"kind": "dropped_connection", "call": "job_results", "when": "during"}]])
+async def test_results_that_come_compressed_are_read_whole_or_again(
+    bench: Any, make: Any, broken_off: list[dict[str, Any]]
+) -> None:
+    cut = [fault | {"after_bytes": 2_000} for fault in broken_off]
+    bench.emulator.faults({"kind": "gzip_results"}, *cut)
+    details = await bench.synced("r1", make.signals(200))
+    assert (details["created"], details["failed"]) == (200, 0)
+    assert bench.emulator.calls("job_results") == 3 + len(cut)
+    assert len(bench.emulator.records()) == 200
+
+
 async def test_the_logs_tell_accepted_rejected_and_invalid_rows_apart_with_what_was_sent(bench: Any, make: Any) -> None:
     good, bad, blank, long = (make.signal(name) for name in ("good", "bad", "blank", "long"))
     twice = [make.signal("twice"), make.signal("TWICE")]

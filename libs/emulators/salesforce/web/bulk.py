@@ -14,7 +14,7 @@ from libs.emulators.salesforce.bulk.jobs import ENDED, UPLOAD_COMPLETE
 from libs.emulators.salesforce.bulk.results import ResultSet, altered, result_chunks
 from libs.emulators.salesforce.bulk.runner import JobRunner
 from libs.emulators.salesforce.errors import ApiError, not_found
-from libs.emulators.salesforce.faults import DroppedConnection, ResultPages, WrongResults
+from libs.emulators.salesforce.faults import DroppedConnection, GzipResults, ResultPages, WrongResults
 from libs.emulators.salesforce.web.gate import cut
 from libs.emulators.salesforce.web.responses import ORG, json_response, read_json, version_base
 from libs.emulators.salesforce.web.streaming import stream
@@ -183,7 +183,8 @@ async def results(request: web.Request) -> web.StreamResponse:
         chunks = iter([await org.read(altered, job, chunks, page.cut)])
         headers = {"Sforce-Locator": page.following, "Sforce-NumberOfRecords": str(page.held)}
     fault = org.faults.take(DroppedConnection, "job_results", when="during")
-    return await stream(request, chunks, content_type="text/csv", headers=headers, fault=fault)
+    gzip = org.faults.take(GzipResults) is not None
+    return await stream(request, chunks, content_type="text/csv", headers=headers, fault=fault, gzip=gzip)
 
 
 def _spoilt(fault: WrongResults, rows: list[list[str]]) -> list[list[str]]:

@@ -21,6 +21,7 @@ async def stream(
     content_type: str,
     headers: Mapping[str, str] | None = None,
     fault: DroppedConnection | None = None,
+    gzip: bool = False,
 ) -> web.StreamResponse:
     """Send what a blocking iterator yields, holding one chunk at a time.
 
@@ -29,6 +30,8 @@ async def stream(
     """
     org = request.app[ORG]
     response = web.StreamResponse(headers={"Content-Type": f"{content_type}; charset=UTF-8", **(headers or {})})
+    if gzip and "gzip" in request.headers.get("Accept-Encoding", ""):
+        response.enable_compression(web.ContentCoding.gzip)
     await response.prepare(request)
     sent = 0
     cut_short = False

@@ -5,6 +5,7 @@ A column's rule answers with the normalised values and notes the rows on which i
 often (times too: a shop has many events a second), so a rule that costs something is applied to each distinct one.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -80,29 +81,28 @@ def _text(values: list[Any], doubtful: Doubts) -> Any:
     try:
         return _stripped(pa.array(values, pa.string()))
     except (pa.ArrowTypeError, pa.ArrowInvalid):
-        _keep_only({str}, values, list(map(type, values)), doubtful)
+        _keep_only({str}, values, doubtful)
         return _stripped(pa.array(values, pa.string()))
 
 
-def _keep_only(kept: set[type], values: list[Any], kinds: list[type], doubtful: Doubts) -> None:
+def _keep_only(kept: set[type], values: list[Any], doubtful: Doubts) -> None:
     """Put None for every value that is not exactly of a type that is kept."""
-    for odd in set(kinds) - kept - {type(None)}:
-        row = -1
-        for _ in range(kinds.count(odd)):  # few, as a rule: list.index looks faster than a loop over all values
-            row = kinds.index(odd, row + 1)
-            values[row] = None
-            doubtful.add(row)
+    allowed = frozenset({*kept, type(None)})
+    odd = [row for row, kind in enumerate(map(type, values)) if kind not in allowed]
+    for row in odd:
+        values[row] = None
+    doubtful.update(odd)
 
 
 def _integers_or_texts(values: list[Any], doubtful: Doubts) -> set[type]:
     """Reduce a column to the integers, the texts, or, where neither is rare, both; return which."""
-    present = set(map(type, values)) - {type(None)}
+    counts = Counter(map(type, values))
+    present = counts.keys() - {type(None)}
     if present <= {int} or present <= {str}:
         return present
-    kinds = list(map(type, values))
-    counts: dict[type, int] = {kind: kinds.count(kind) for kind in (int, str)}
-    kept = {kind for kind, count in counts.items() if count * _RARE > max(counts.values())}
-    _keep_only(kept, values, kinds, doubtful)
+    most = max(counts[int], counts[str])
+    kept: set[type] = {kind for kind in (int, str) if counts[kind] * _RARE > most}
+    _keep_only(kept, values, doubtful)
     return kept
 
 

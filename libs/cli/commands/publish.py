@@ -32,6 +32,13 @@ class NoNextWeekError(TerminalError):
     next_step = "Publish the first week by name: retl publish --week-start YYYY-MM-DD."
 
 
+class WeekNotOverError(TerminalError):
+    """The next week has not ended yet: it would be recorded as done with the events of a few days."""
+
+    code = "week_not_over"
+    next_step = "Ask again when it is over; `retl publish --week-start` asks for any week by name."
+
+
 def publish(
     week_start: options.WeekStart = None,
     week_end: options.WeekEnd = None,
@@ -58,10 +65,10 @@ def publish(
 async def _publish(
     settings: CommonSettings, week: Week | None, run_options: RunOptions, *, wait: bool
 ) -> RunResult | None:
-    state = open_state(settings.state_url)
+    state, now = open_state(settings.state_url), SystemClock().now()
     try:
         request = week_request(
-            settings.pipeline_name, week or await _next_week(state, settings), run_options, SystemClock().now()
+            settings.pipeline_name, week or await _next_week(state, settings, now.date()), run_options, now
         )
         await publish_requests(settings, request)
         sys.stderr.write(f"published week {request.week} as run {request.run_id}\n")
@@ -87,10 +94,12 @@ async def _wait(state: State, settings: CommonSettings, request: WeekRequested) 
     )
 
 
-async def _next_week(state: State, settings: CommonSettings) -> Week:
+async def _next_week(state: State, settings: CommonSettings, today: date) -> Week:
     checkpoint = await state.checkpoint(settings.pipeline_name)
     if checkpoint is None or checkpoint.next_week is None:
         raise NoNextWeekError
+    if checkpoint.next_week.end >= today:
+        raise WeekNotOverError(f"The next week, {checkpoint.next_week}, ends on {checkpoint.next_week.end} (UTC).")
     return checkpoint.next_week
 
 

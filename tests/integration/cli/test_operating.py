@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from typing import Any
 import pytest
 from azure.servicebus import ServiceBusClient, ServiceBusMessage
 
-from libs.common.state import migrate
+from libs.common.state import migrate, open_state
+from libs.common.week import Week
 
 Retl = Callable[..., Any]
 WEEK = "2026-01-05"
+PIPELINE = "ecommerce_customer_weekly"
 
 
 @pytest.fixture
@@ -87,6 +90,22 @@ def test_the_next_week_without_a_checkpoint_is_an_error_with_the_next_step(
     published = retl("publish", "--next", **pipeline)
     assert published.status == 1
     assert "retl publish --week-start" in published.err
+
+
+async def test_the_next_week_is_asked_for_only_when_it_is_over(retl: Retl, pipeline: dict[str, str]) -> None:
+    now = datetime.now(UTC)
+    monday = now.date() - timedelta(days=now.weekday())
+    last, before = (Week.of(monday - timedelta(weeks=weeks)) for weeks in (1, 2))
+    state = open_state(pipeline["STATE_URL"])
+
+    await state.advance_checkpoint(PIPELINE, before, now)
+    asked = retl("publish", "--next", **pipeline)
+    assert (asked.status, str(last) in asked.err) == (0, True)
+
+    await state.advance_checkpoint(PIPELINE, last, now)
+    refused = retl("publish", "--next", **pipeline)
+    assert (refused.status, "week_not_over" in refused.err) == (1, True)
+    await state.aclose()
 
 
 def test_a_backfill_asks_for_every_week_and_not_backwards(retl: Retl, pipeline: dict[str, str]) -> None:

@@ -64,6 +64,7 @@ def interrupted_retl(tmp_path: Path) -> Retl:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_heed_interrupts,
         ) as process:
             assert process.stderr is not None
             told = ""
@@ -76,6 +77,11 @@ def interrupted_retl(tmp_path: Path) -> Retl:
             return Ended(process.returncode, out, told + err)
 
     return run
+
+
+def _heed_interrupts() -> None:
+    """As in a terminal: a shell's background job, which these tests may be part of, is started deaf to Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from libs.common.events.arrow import keep_small
 from libs.common.events.report import Report
-from libs.common.events.schema import EVENT_SCHEMA, PART_WRITER_OPTIONS, REJECT_SCHEMA
+from libs.common.events.schema import ENCODED_EVENT_SCHEMA, PART_WRITER_OPTIONS, REJECT_SCHEMA
 from libs.common.week import Week
 from services.validator.part import PartJudge
 
@@ -28,7 +28,7 @@ def validate_files(raw: Path, valid: Path, rejects: Path, week: Week, ingested_a
     judge = PartJudge(week, ingested_at)
     with (
         pq.ParquetFile(raw) as source,
-        _Writer(valid, EVENT_SCHEMA) as events,
+        _Writer(valid, ENCODED_EVENT_SCHEMA) as events,
         _Writer(rejects, REJECT_SCHEMA) as refused,
     ):
         for batch in source.iter_batches(batch_size=_PAGES_AT_ONCE, columns=["page", "body"], use_threads=False):
@@ -73,5 +73,6 @@ class _Writer:
 
     def _flush(self) -> None:
         if self._tables:
-            self._writer.write_table(pa.concat_tables(self._tables))
+            # One dictionary a column, because Parquet writes all values out from the first chunk that has another.
+            self._writer.write_table(pa.concat_tables(self._tables).unify_dictionaries())
         self._tables, self._bytes = [], 0

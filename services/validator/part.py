@@ -12,15 +12,18 @@ import pyarrow.compute as pc
 
 from libs.common.events.pages import PageError, split_page
 from libs.common.events.report import Report
-from libs.common.events.schema import EVENT_SCHEMA, REJECT_SCHEMA
+from libs.common.events.schema import ENCODED_EVENT_SCHEMA, EVENT_SCHEMA, REJECT_SCHEMA
 from libs.common.week import Week
 from services.validator.columns import RECORD_SCHEMA, judge_columns
 from services.validator.decoding import PageDecoder
+from services.validator.gathering import Gathered, gather
 from services.validator.record import Event, Fault, judge
 from services.validator.values import read_json
 
 BATCH_RECORDS: Final = 8_192
 """Records judged together at least: enough that the cost of a column's rule is its values', few enough for a cache."""
+GATHERED_RECORDS: Final = 1_000
+"""Records kept as they were decoded before their values become columns, at least; a usual page."""
 
 _BATCH_SCHEMA: Final = pa.schema(list(EVENT_SCHEMA)[len(RECORD_SCHEMA) :])
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -56,6 +59,9 @@ class PartJudge:
         self._report = Report()
         self._pages: list[_Page] = []
         self._records: list[Any] = []
+        self._gathered: list[Gathered] = []
+        self._count = 0
+        """Of the records since the last flush."""
         self._rejects: list[Reject] = []
 
     @property
@@ -67,7 +73,7 @@ class PartJudge:
     @property
     def is_full(self) -> bool:
         """Whether it is time to flush."""
-        return len(self._records) >= BATCH_RECORDS
+        return self._count >= BATCH_RECORDS
 
     def add_page(self, number: int, body: bytes) -> None:
         """Take up one page; one without readable records becomes a reject of its own (position -1)."""
@@ -76,26 +82,34 @@ class PartJudge:
         except PageError as error:
             self._rejects.append(Reject(number, -1, error.code, None, str(error), _readable(body)))
             return
-        self._pages.append(_Page(number, body, len(self._records)))
+        self._pages.append(_Page(number, body, self._count))
+        self._count += len(records)
         self._records.extend(records)
+        if len(self._records) >= GATHERED_RECORDS:
+            self._gather()
 
     def flush(self) -> tuple[Any, Any]:
-        """Judge the pages taken up since the last flush: a table of EVENT_SCHEMA, a table of REJECT_SCHEMA.
+        """Judge the pages taken up since the last flush: a table of ENCODED_EVENT_SCHEMA, one of REJECT_SCHEMA.
 
         Both in the order of the source.
         """
-        table, doubtful = judge_columns(self._records)
+        self._gather()
+        table, doubtful = judge_columns(self._gathered)
         valid = table
         if doubtful:
             rows, events = self._judge_one_by_one(doubtful)
-            certain = _all_but(doubtful, len(self._records))
+            certain = _all_but(doubtful, self._count)
             valid = _merge(table.filter(certain), pc.indices_nonzero(certain), events, rows)
         rejects = sorted(self._rejects, key=lambda reject: (reject.page, reject.position))
         self._report.valid += valid.num_rows
         self._report.rejected += len(rejects)
         self._report.reject_counts.update(reject.reject_code for reject in rejects)
-        self._pages, self._records, self._rejects = [], [], []
+        self._pages, self._gathered, self._count, self._rejects = [], [], 0, []
         return self._with_batch(valid), _table(rejects, REJECT_SCHEMA)
+
+    def _gather(self) -> None:
+        self._gathered.append(gather(self._records))
+        self._records = []
 
     def _judge_one_by_one(self, rows: list[int]) -> tuple[list[int], list[Event]]:
         valid_rows, events = [], []
@@ -121,7 +135,7 @@ class PartJudge:
 
     def _with_batch(self, valid: Any) -> Any:
         batch = [pa.repeat(value, valid.num_rows) for value in self._batch]
-        return pa.Table.from_arrays([*valid.columns, *batch], schema=EVENT_SCHEMA)
+        return pa.Table.from_arrays([*valid.columns, *batch], schema=ENCODED_EVENT_SCHEMA)
 
 
 def _all_but(rows: list[int], count: int) -> Any:

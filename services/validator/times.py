@@ -7,17 +7,20 @@ A day alone, week dates, the form without dashes, 24:00 and leap seconds are no 
 """
 
 import re
-from datetime import date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
 
 from services.validator.values import ValueFault, shown, text
 
 _BODY: Final = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d)(:\d\d)?", re.ASCII)
-_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_MINUTE: Final = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d)", re.ASCII)
+_SECOND: Final = re.compile(r":[0-5]\d", re.ASCII)
 _SUFFIX: Final = re.compile(r"(?:[.,](\d+))? ?(?:(Z|UTC)|([+-])(\d\d)(?::?(\d\d))?)?", re.ASCII | re.IGNORECASE)
 _FRACTION_DIGITS: Final = 6
 _HOURS, _MINUTES = 24, 60
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 def event_time(value: Any) -> datetime | None:
@@ -71,13 +74,20 @@ def suffix_us(suffix: str) -> int | None:
     return micros + (offset if sign == "-" else -offset)
 
 
-@lru_cache(maxsize=4096)
-def is_day(iso: str) -> bool:
-    """Whether this is `YYYY-MM-DD` and in the calendar."""
-    if not _DAY.fullmatch(iso):
-        return False
+@lru_cache(maxsize=16_384)  # a week has 10,080 minutes
+def minute_us(text: str) -> int | None:
+    """A day and a minute of it (`2019-10-01 00:00`), as microseconds since 1970 in UTC; None where it is neither."""
+    found = _MINUTE.fullmatch(text)
+    if found is None:
+        return None
+    day, minute = found.groups()
     try:
-        date.fromisoformat(iso)
+        moment = datetime.fromisoformat(f"{day}T{minute}+00:00")
     except ValueError:
-        return False
-    return True
+        return None
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def second_us(text: str) -> int | None:
+    """The second that follows (`:00`), as microseconds; None where it is none."""
+    return int(text[1:]) * 1_000_000 if _SECOND.fullmatch(text) else None

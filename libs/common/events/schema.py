@@ -32,6 +32,17 @@ EVENT_SCHEMA: Final = pa.schema(
 )
 """A valid event. `ingested_at` is when the run was requested, so that repeating a step repeats its bytes."""
 
+FEW_VALUES: Final = ("event_type", "product_id", "category_id", "category_code", "brand")
+"""Columns in which most values come often: as dictionaries they take a third of the memory, and less to move."""
+
+ENCODED_EVENT_SCHEMA: Final = pa.schema(
+    [
+        field.with_type(pa.dictionary(pa.int32(), field.type)) if field.name in FEW_VALUES else field
+        for field in EVENT_SCHEMA
+    ]
+)
+"""A valid event in memory. In a Parquet file it cannot be told from one of EVENT_SCHEMA, but for `store_schema`."""
+
 REJECT_SCHEMA: Final = pa.schema(
     [
         pa.field("page", pa.int64(), nullable=False),
@@ -75,7 +86,7 @@ PART_WRITER_OPTIONS: Final[dict[str, Any]] = {
     "version": "2.6",
     "compression": "lz4",
     "write_statistics": False,
-    "store_schema": True,
+    "store_schema": False,  # events are written from dictionaries, which are nobody else's concern
     "use_dictionary": [
         name for name in EVENT_SCHEMA.names if name not in ("event_time", "price", "user_id", "user_session")
     ],

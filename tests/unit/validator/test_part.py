@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from libs.common.events.schema import EVENT_SCHEMA, REJECT_SCHEMA
+from libs.common.events.schema import ENCODED_EVENT_SCHEMA, REJECT_SCHEMA
 from libs.common.week import Week
 from services.validator import part as part_module
 from services.validator.part import PartJudge
@@ -38,7 +38,7 @@ def judged(*pages: bytes) -> tuple[list[dict[str, Any]], list[dict[str, Any]], P
     rejects_table = pa.concat_tables([*rejects, more_rejects])
     valid_table.validate(full=True)
     rejects_table.validate(full=True)
-    assert valid_table.schema.equals(EVENT_SCHEMA)
+    assert valid_table.schema.equals(ENCODED_EVENT_SCHEMA)
     assert rejects_table.schema.equals(REJECT_SCHEMA)
     assert (part.report.valid, part.report.rejected) == (valid_table.num_rows, rejects_table.num_rows)
     assert part.report.reject_counts.total() == part.report.rejected

@@ -75,16 +75,16 @@ def _doubt(where: Any, doubtful: Doubts) -> None:
     doubtful.update(pc.indices_nonzero(where).to_pylist())
 
 
-def _text(array: Any, _: Doubts) -> Any:
+def _stripped(array: Any) -> Any:
     # Arrow strips the same characters as str.strip; a test compares them all.
     trimmed = pc.utf8_trim_whitespace(array)
     blank = pc.equal(trimmed, _BLANK)
     return pc.if_else(blank, _NO_TEXT, trimmed) if pc.any(blank).as_py() else trimmed
 
 
-def _frequent_text(array: Any, doubtful: Doubts) -> Any:
+def _text(array: Any, _: Doubts) -> Any:
     encoded = array.dictionary_encode()
-    return _mapped(encoded, _text(encoded.dictionary, doubtful))
+    return _mapped(encoded, _stripped(encoded.dictionary))
 
 
 def _mapped(encoded: Any, dictionary: Any) -> Any:
@@ -95,25 +95,21 @@ def _mapped(encoded: Any, dictionary: Any) -> Any:
 
 
 def _event_type(array: Any, doubtful: Doubts) -> Any:
-    encoded = _frequent_text(array, doubtful)
+    encoded = _text(array, doubtful)
     # Python's idea of lower case, because Arrow's knows other versions of Unicode.
     return _mapped(encoded, pa.array([kind.lower() for kind in encoded.dictionary.to_pylist()], pa.string()))
 
 
 def _identifier(array: Any, doubtful: Doubts) -> Any:
-    return _text(array, doubtful) if array.type == pa.string() else array.cast(pa.string())
-
-
-def _frequent_identifier(array: Any, doubtful: Doubts) -> Any:
-    encoded = array.dictionary_encode()
     if array.type == pa.string():
-        return _mapped(encoded, _text(encoded.dictionary, doubtful))
+        return _text(array, doubtful)
+    encoded = array.dictionary_encode()
     return pa.DictionaryArray.from_arrays(encoded.indices, encoded.dictionary.cast(pa.string()))
 
 
 def _price(array: Any, doubtful: Doubts) -> Any:
     encoded = array.dictionary_encode()
-    texts = _text(encoded.dictionary, doubtful)
+    texts = _stripped(encoded.dictionary)
     # Arrow itself would take a tiny number with an exponent for zero.
     plain = pc.match_substring_regex(texts, _PLAIN_PRICE)
     if not pc.all(plain).as_py():
@@ -122,7 +118,7 @@ def _price(array: Any, doubtful: Doubts) -> Any:
 
 
 def _event_time(array: Any, doubtful: Doubts) -> Any:
-    texts = _text(array, doubtful).view(pa.binary())
+    texts = _stripped(array).view(pa.binary())
     instants = pc.add(
         pc.add(_piecewise(minute_us, texts, 0, _MINUTE_END), _piecewise(second_us, texts, _MINUTE_END, _SECOND_END)),
         _piecewise(suffix_us, texts, _SECOND_END, _NO_END),
@@ -145,10 +141,10 @@ def _piecewise(microseconds: Callable[[str], int | None], texts: Any, begin: int
 _RULES: Final[dict[str, Callable[[Any, Doubts], Any]]] = {
     "event_time": _event_time,
     "event_type": _event_type,
-    "product_id": _frequent_identifier,
-    "category_id": _frequent_identifier,
-    "category_code": _frequent_text,
-    "brand": _frequent_text,
+    "product_id": _identifier,
+    "category_id": _identifier,
+    "category_code": _text,
+    "brand": _text,
     "price": _price,
     "user_id": _identifier,
     "user_session": _text,

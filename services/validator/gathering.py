@@ -32,7 +32,9 @@ def gather(records: Sequence[Any]) -> Gathered:
     """
     doubtful: set[int] = set()
     transposed = _transposed(records)
-    return Gathered([_TAKES[name](values, doubtful) for name, values in zip(COLUMNS, transposed, strict=True)], doubtful)
+    return Gathered(
+        [_TAKES[name](values, doubtful) for name, values in zip(COLUMNS, transposed, strict=True)], doubtful
+    )
 
 
 def _transposed(records: Sequence[Any]) -> tuple[list[Any], ...]:

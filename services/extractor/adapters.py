@@ -59,7 +59,9 @@ class RawPartWriter:
     def _flush(self) -> None:
         numbers, times, bodies = zip(*self._rows, strict=True)
         columns = [
-            pa.array(column, field.type) for column, field in zip((numbers, times, bodies), RAW_SCHEMA, strict=True)
+            pa.array(numbers, RAW_SCHEMA.field("page").type),
+            pa.array(times, RAW_SCHEMA.field("fetched_at").type),
+            pa.chunked_array(map(_in_place, bodies), RAW_SCHEMA.field("body").type),
         ]
         self._writer.write_table(pa.Table.from_arrays(columns, schema=RAW_SCHEMA))
         self._rows, self._rows_bytes = [], 0
@@ -68,3 +70,9 @@ class RawPartWriter:
         if self._rows:
             self._flush()
         self._writer.close()
+
+
+def _in_place(body: bytes) -> pa.Array:
+    """An array of one body, which is not copied: to gather large ones costs a third of what it takes to write them."""
+    offsets = pa.array([0, len(body)], pa.int32())
+    return pa.Array.from_buffers(pa.binary(), 1, [None, offsets.buffers()[1], pa.py_buffer(body)])

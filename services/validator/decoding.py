@@ -15,6 +15,7 @@ from msgspec import UNSET, UnsetType
 
 from libs.common.events.pages import BOM, RECORD_KEYS, split_page
 from libs.common.events.report import UNKNOWN_NAMES_MAX
+from services.validator.kinds import rows_of
 from services.validator.record import COLUMNS
 from services.validator.values import Number, read_json
 
@@ -52,8 +53,9 @@ class PageDecoder:
             records = self._typed(body)
         if records is None:
             return self._untyped(body)
-        if set(map(type, records)) != {self._record}:
-            records = [record if type(record) is self._record else self._blank for record in records]
+        kinds = list(map(type, records))
+        for row in rows_of(set(kinds) - {self._record}, kinds):
+            records[row] = self._blank
         for name, get in self._drift:
             self._count(name, [type(value) for value in map(get, records) if value is not UNSET])
         return records

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 
+from services.validator.kinds import rows_of
 from services.validator.record import COLUMNS
 
 _RARE: Final = 64
@@ -54,7 +55,7 @@ def _transposed(records: Sequence[Any]) -> tuple[list[Any], ...]:
 
 def _take_texts(values: list[Any], doubtful: set[int]) -> Any:
     kinds = list(map(type, values))
-    _drop(kinds, set(kinds) - {str, type(None)}, values, doubtful)
+    _drop(set(kinds) - {str, type(None)}, kinds, values, doubtful)
     return pa.array(values, pa.string())
 
 
@@ -87,18 +88,14 @@ def _keep_integers_or_texts(values: list[Any], doubtful: set[int]) -> set[type]:
             kept = {int}
         elif texts > integers * _RARE:
             kept = {str}
-    _drop(kinds, present - kept, values, doubtful)
+    _drop(present - kept, kinds, values, doubtful)
     return kept
 
 
-def _drop(kinds: list[type], dropped: set[type], values: list[Any], doubtful: set[int]) -> None:
-    # Odd values are few: to look for the next one is several times as fast as to look at each.
-    for kind in dropped:
-        row = -1
-        for _ in range(kinds.count(kind)):
-            row = kinds.index(kind, row + 1)
-            values[row] = None
-            doubtful.add(row)
+def _drop(dropped: set[type], kinds: list[type], values: list[Any], doubtful: set[int]) -> None:
+    for row in rows_of(dropped, kinds):
+        values[row] = None
+        doubtful.add(row)
 
 
 _TAKES: Final[dict[str, Callable[[list[Any], set[int]], Any]]] = {

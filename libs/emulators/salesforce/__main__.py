@@ -59,7 +59,8 @@ def _read_faults(text: str) -> list[Fault]:
         raise ValueError(f"--faults: {error}") from error
 
 
-def _options(arguments: argparse.Namespace) -> Options:
+def options_of(arguments: argparse.Namespace) -> Options:
+    """What the command line asks for. Raises ValueError."""
     return Options(
         host=arguments.host,
         port=arguments.port,
@@ -90,7 +91,7 @@ def main() -> int:
         stream=sys.stderr, level=arguments.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
     try:
-        asyncio.run(serve(_options(arguments)))
+        asyncio.run(serve(options_of(arguments)))
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -8,9 +8,11 @@ import signal
 import sys
 import tempfile
 import time
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -63,11 +65,9 @@ def build_org(options: Options, folder: Path) -> Org:
     )
 
 
-async def serve(options: Options) -> None:
-    """Serve until SIGTERM or SIGINT; prints the ready line on standard output when calls are accepted."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+@asynccontextmanager
+async def served(options: Options) -> AsyncIterator[str]:
+    """The org while the context is open, where clients log in: the address. Raises OSError if it cannot listen."""
     async with AsyncExitStack() as stack:
         folder = options.data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="salesforce-")))
         org = build_org(options, folder)
@@ -80,10 +80,18 @@ async def serve(options: Options) -> None:
         stack.push_async_callback(web_runner.cleanup)
         site = web.TCPSite(web_runner, options.host, options.port)
         await site.start()
-        port = web_runner.addresses[0][1]
         runner.resume()
         host = "127.0.0.1" if options.host in ("0.0.0.0", "::") else options.host
-        login_url = options.public_url or f"http://{host}:{port}"
-        sys.stdout.write(json.dumps({"ready": True, "port": port, "login_url": login_url}) + "\n")
+        yield f"http://{host}:{web_runner.addresses[0][1]}"
+
+
+async def serve(options: Options) -> None:
+    """Serve until SIGTERM or SIGINT; prints the ready line on standard output when calls are accepted."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with served(options) as address:
+        ready = {"ready": True, "port": urlsplit(address).port, "login_url": options.public_url or address}
+        sys.stdout.write(json.dumps(ready) + "\n")
         sys.stdout.flush()
         await stop.wait()

@@ -1,17 +1,19 @@
-"""The sync with everything real: the Salesforce emulator as a process, a folder lake, SQLite state tables."""
+"""The sync with everything real: the Salesforce emulator over HTTP, a folder lake, SQLite state tables."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import shutil
-import subprocess
-import sys
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pyarrow as pa
@@ -28,6 +30,8 @@ from libs.common.settings import load_settings
 from libs.common.state import RunStatus, Stage, StageRow, State, migrate, open_state
 from libs.common.synclog import SyncLog
 from libs.common.week import Week
+from libs.emulators.salesforce.__main__ import command_line, options_of
+from libs.emulators.salesforce.server import Options, served
 from services.sf_sync.composition import open_session
 from services.sf_sync.handlers import handle
 from services.sf_sync.mapping import load_mapping
@@ -43,19 +47,24 @@ Row = dict[str, Any]
 
 
 class Emulator:
-    """The emulator as a process of its own."""
+    """The emulator on a thread of this process: a process of its own, which it is elsewhere, costs half a second."""
 
     def __init__(self, *arguments: str) -> None:
-        command = [sys.executable, "-m", "libs.emulators.salesforce", "--port", "0", "--log-level", "ERROR", *arguments]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        self.url: str = json.loads(self.process.stdout.readline())["login_url"]
+        options = options_of(command_line().parse_args(["--port", "0", *arguments]))
+        ready: Future[str] = Future()
+        self._thread = Thread(target=lambda: asyncio.run(self._serve(options, ready)), name="salesforce")
+        self._thread.start()
+        self.url = ready.result(20)
+
+    async def _serve(self, options: Options, ready: Future[str]) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        async with served(options) as address:
+            ready.set_result(address)
+            await self._stop.wait()
 
     def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(20)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(20)
 
     def faults(self, *faults: Mapping[str, Any]) -> None:
         requests.post(f"{self.url}/_emulator/faults", json=list(faults), timeout=5).raise_for_status()
@@ -80,7 +89,7 @@ class Emulator:
 
 @pytest.fixture
 def start_emulator() -> Iterator[Callable[..., Emulator]]:
-    """Starts processes that end with the test."""
+    """Starts emulators that end with the test."""
     started: list[Emulator] = []
 
     def start(*arguments: str) -> Emulator:
@@ -132,6 +141,18 @@ class Bench:
     state: State
     settings: SfSyncSettings
     emulator: Emulator
+
+    @asynccontextmanager
+    async def copy(self, name: str) -> AsyncIterator[Bench]:
+        """The same lake and state tables once more, for what may happen to them only once; the org is shared."""
+        folder = self.folder / name
+        await asyncio.to_thread(shutil.copytree, self.folder / "lake", folder / "lake")
+        await asyncio.to_thread(backup, self.folder / "state.db", folder / "state.db")
+        state = open_state(f"sqlite:///{folder / 'state.db'}")
+        try:
+            yield replace(self, folder=folder, lake=FolderLake(folder / "lake"), state=state)
+        finally:
+            await state.aclose()
 
     @property
     def log(self) -> SyncLog:
@@ -212,6 +233,12 @@ class Bench:
         found = await self.state.get_stage(run_id, Stage.SALESFORCE_SYNC)
         assert found is not None
         return found
+
+
+def backup(database: Path, target: Path) -> None:
+    """Copy a database that is open, what is still in its log with it."""
+    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(target)) as copied:
+        source.backup(copied)
 
 
 def replace_rows(ref: BlobRef) -> BlobRef:

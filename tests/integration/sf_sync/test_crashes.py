@@ -83,18 +83,24 @@ async def crash_after(bench: Any, message: Any, steps: int, **settings: Any) -> 
 
 
 async def die_everywhere(bench: Any, make: Any, *, rows: int, lock: int, **settings: Any) -> list[tuple[str, Any, Any]]:
-    """One run for every step that a sync has; where each died, its rows and its stage in the end."""
+    """One run for every step that a sync has; where each died, its rows and its stage in the end.
+
+    Each is the second run of the week on a copy of the first one's lake and tables: a hundred runs of one week would
+    mostly look at one another.
+    """
     deaths: list[tuple[str, Any, Any]] = []
+    await bench.synced("first", make.signals(2), **settings)
     for steps in range(500):
         data = [make.signal(f"s{steps:03d}-{row}") for row in range(rows)]
         keys = [row["external_signal_id"] for row in data[:lock]]
         bench.emulator.faults(*([{"kind": "row_lock", "external_ids": keys}] if keys else []))
-        message = await bench.passed(f"r{steps:03d}", data, force=True)
-        where = await crash_after(bench, message, steps, **settings)
-        if not where:
-            return deaths
-        await bench.handle(message, **settings)
-        deaths.append((where, data, await bench.stage(message.run_id)))
+        async with bench.copy(f"copy-{steps}") as mine:
+            message = await mine.passed("second", data, force=True)
+            where = await crash_after(mine, message, steps, **settings)
+            if not where:
+                return deaths
+            await mine.handle(message, **settings)
+            deaths.append((where, data, await mine.stage("second")))
     raise AssertionError("the sync has no end")
 
 

@@ -31,7 +31,6 @@ RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 MAX_RETRY_AFTER_SEC = 120.0
 """A longer Retry-After is cut to this: the message's own delayed retry takes over from there."""
 MAX_REDIRECTS = 5
-_CHUNK_BYTES = 256 * 1024
 _QUICK_BYTES = 1024 * 1024
 """A body up to this is read in a millisecond, sooner than a thread is found for it."""
 _backoff = wait_exponential_jitter(multiplier=0.5, max=30, jitter=0.5)
@@ -162,15 +161,17 @@ class ApiClient:
 
     async def _body(self, response: aiohttp.ClientResponse, number: int) -> bytes:
         limit = self._settings.api_max_body_bytes
-        body = bytearray()
-        async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
-            body += chunk
-            if len(body) > limit:
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in response.content.iter_any():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > limit:
                 raise ApiResponseError(
                     f"Page {number} is larger than API_MAX_BODY_BYTES ({limit:,}).",
                     next_step="Lower API_PAGE_SIZE, or raise API_MAX_BODY_BYTES if pages are meant to be so large.",
                 )
-        return bytes(body)
+        return b"".join(chunks)
 
     async def _raise_for_status(self, response: aiohttp.ClientResponse, number: int) -> None:
         status, place = response.status, _place(response.url)

@@ -1,54 +1,34 @@
-"""Runs the command as a user does: a process, its two outputs, its exit status."""
+"""Runs the command as a user does, and what a command talks to."""
 
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-Retl = Callable[..., "Ended"]
+from libs.common.state import migrate
+from tests.integration.command import Ended, call_retl, command_line, environment, start_retl
+from tests.integration.demo_week import DemoWeek, demo_week
 
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A command that has ended."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def result(self) -> dict[str, Any]:
-        """What `--json` printed."""
-        return json.loads(self.out)  # type: ignore[no-any-return] # one JSON object
+Retl = Callable[..., Ended]
 
 
 @pytest.fixture
 def retl(tmp_path: Path) -> Retl:
-    """Run `retl` in a folder of its own, with only the settings given."""
+    """Run `retl` in a folder of its own, with only the settings given, as a process."""
+    return partial(start_retl, tmp_path)
 
-    def run(*arguments: str, **settings: str) -> Ended:
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
-        done = subprocess.run(
-            [sys.executable, "-m", "libs.cli", *arguments],
-            cwd=tmp_path,
-            env={**kept, **settings},
-            capture_output=True,
-            text=True,
-            timeout=280,
-            check=False,
-        )
-        return Ended(done.returncode, done.stdout, done.stderr)
 
-    return run
+@pytest.fixture
+def called_retl(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Retl:
+    """The same without a process, for what one start of the command has shown already."""
+    return partial(call_retl, capfd, tmp_path)
 
 
 @pytest.fixture
@@ -56,11 +36,10 @@ def interrupted_retl(tmp_path: Path) -> Retl:
     """Run `retl` like `retl` does, and press Ctrl-C once it tells on standard error what is waited for."""
 
     def run(*arguments: str, until: str, **settings: str) -> Ended:
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
         with subprocess.Popen(
-            [sys.executable, "-m", "libs.cli", *arguments],
+            command_line(*arguments),
             cwd=tmp_path,
-            env={**kept, **settings},
+            env=environment(settings),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -122,3 +101,39 @@ def servicebus() -> Iterator[str]:
     process.terminate()
     process.wait()
     process.stdout.close()
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> dict[str, str]:
+    """Settings of a pipeline whose state tables are there and whose bus nobody needs to ask."""
+    settings = {"STATE_URL": f"sqlite:///{tmp_path / 'state.db'}", "LAKE_URL": (tmp_path / "lake").as_uri()}
+    migrate(settings["STATE_URL"])
+    return settings
+
+
+@pytest.fixture
+def pipeline(tables: dict[str, str], servicebus: str) -> dict[str, str]:
+    """Settings of a pipeline whose services are all down."""
+    return tables | {"SERVICEBUS_CONNECTION_STRING": servicebus}
+
+
+@pytest.fixture
+def start_extractor(tmp_path: Path, pipeline: dict[str, str]) -> Iterator[Callable[..., None]]:
+    """Bring the first service of the pipeline up, with these settings besides; it ends with the test."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(**settings: str) -> None:
+        own = {"HEALTH_HOST": "127.0.0.1", "HEALTH_PORT": "0", "SCRATCH_DIR": str(tmp_path / "scratch")}
+        with (tmp_path / "extractor.log").open("wb") as log:
+            command = [sys.executable, "-m", "services.extractor"]
+            started.append(subprocess.Popen(command, env=environment(pipeline | own | settings), stderr=log))
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> DemoWeek:
+    return demo_week(tmp_path_factory)

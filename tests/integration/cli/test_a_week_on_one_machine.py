@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pytest
 
 from libs.emulators.events_api.generator import GeneratorOptions
 from libs.emulators.events_api.span import Span
 from libs.emulators.events_api.truth import expected
+from tests.integration.demo_week import EVENTS, DemoWeek
 
 
 def query(sql: str) -> list[tuple[Any, ...]]:
@@ -21,12 +21,10 @@ def query(sql: str) -> list[tuple[Any, ...]]:
         return db.execute(sql).fetchall()
 
 
-def test_the_demo_tells_the_truth_about_the_generated_week(retl: Callable[..., Any], tmp_path: Path) -> None:
-    done = retl("demo", "--events", "3000", "--data-dir", "data", "--json")
-    assert done.status == 0, done.err
-    result = done.result
+def test_the_demo_tells_the_truth_about_the_generated_week(demo: DemoWeek) -> None:
+    result = demo.result
     options = GeneratorOptions(
-        events=3000, seed=7, bad_pct=Fraction(1), drift_pct=Fraction(0), time_format="rees46", id_format="number"
+        events=EVENTS, seed=7, bad_pct=Fraction(1), drift_pct=Fraction(0), time_format="rees46", id_format="number"
     )
     truth = expected(options, Span.parse(str(result["week_start"]), str(result["week_end"])))
     assert (result["rows_fetched"], result["rows_valid"], result["rows_rejected"]) == (
@@ -47,67 +45,43 @@ def test_the_demo_tells_the_truth_about_the_generated_week(retl: Callable[..., A
     assert result["error"] is None
 
 
-def test_a_week_that_is_done_is_skipped_and_a_forced_one_sends_nothing_that_did_not_change(
-    retl: Callable[..., Any], events_api: Callable[..., str]
+def test_an_interrupted_week_is_gone_on_with_then_skipped_and_a_forced_one_sends_nothing_that_did_not_change(
+    called_retl: Callable[..., Any], interrupted_retl: Callable[..., Any], events_api: Callable[..., str]
 ) -> None:
     settings = {"API_BASE_URL": events_api("--events", "500", "--api-key", "k"), "API_KEY": "k"}
     week = ("run", "--week-start", "2026-01-05", "--data-dir", "data", "--json")
-    first = retl(*week, **settings)
-    assert (first.status, first.result["status"]) == (0, "SUCCESS"), first.err
-    again = retl(*week, **settings)
+    # The loader never ends its work, so that the interruption finds the week half done.
+    hang = {"FAILPOINT": "before_work@service=loader:hang", "STOP_GRACE_SEC": "0"}
+    interrupted = interrupted_retl(*week, until="validate: success", **hang, **settings)
+    assert interrupted.status == 130
+    done = called_retl(*week, **settings)
+    assert (done.status, done.result["status"]) == (0, "SUCCESS"), done.err
+    assert "going on with it" in done.err
+    assert done.result["rows_fetched"] == 500
+    again = called_retl(*week, **settings)
     assert (again.status, again.result["status"]) == (0, "SKIPPED"), again.err
-    forced = retl(*week, "--force", **settings)
+    forced = called_retl(*week, "--force", **settings)
     assert (forced.status, forced.result["status"]) == (0, "SUCCESS"), forced.err
     assert forced.result["sync"]["created"] == forced.result["sync"]["updated"] == 0
-    assert forced.result["sync"]["unchanged"] == first.result["sync"]["created"]
+    assert forced.result["sync"]["unchanged"] == done.result["sync"]["created"] > 0
 
 
-@pytest.mark.parametrize(
-    ("options", "settings", "code"),
-    [
-        (("--api-key", "right"), {"API_KEY": "wrong"}, "api_unauthorised"),
-        (("--api-key", "k", "--body", "anything"), {"API_KEY": "k"}, "api_response_unusable"),
-        (("--api-key", "k", "--events", "300", "--bad-pct", "100"), {"API_KEY": "k"}, "quality_gate_failed"),
-    ],
-    ids=["wrong key", "no known key in the body", "nothing but bad records"],
-)
-def test_a_failure_ends_with_code_and_next_step_and_publishes_nothing(
-    retl: Callable[..., Any],
-    events_api: Callable[..., str],
-    tmp_path: Path,
-    options: tuple[str, ...],
-    settings: dict[str, str],
-    code: str,
+def test_a_week_of_nothing_but_bad_records_ends_with_code_and_next_step_and_publishes_nothing(
+    retl: Callable[..., Any], events_api: Callable[..., str], tmp_path: Path
 ) -> None:
-    base_url = events_api(*options)
-    done = retl("run", "--week-start", "2026-01-05", "--data-dir", "data", "--json", API_BASE_URL=base_url, **settings)
+    base_url = events_api("--api-key", "k", "--events", "300", "--bad-pct", "100")
+    week = ("run", "--week-start", "2026-01-05", "--data-dir", "data", "--json")
+    done = retl(*week, API_BASE_URL=base_url, API_KEY="k")
     assert done.status == 1
     assert done.result["status"] == "FAILED"
-    assert done.result["error"]["code"] == code
+    assert done.result["error"]["code"] == "quality_gate_failed"
     assert done.result["error"]["next_step"]
-    assert code in done.err
+    assert "quality_gate_failed" in done.err
     assert not (tmp_path / "data/lake/curated").exists()
 
 
-def test_an_api_out_of_reach_is_retried_and_then_named(retl: Callable[..., Any], tmp_path: Path) -> None:
-    done = retl(
-        "run",
-        "--week-start",
-        "2026-01-05",
-        "--data-dir",
-        "data",
-        "--json",
-        API_BASE_URL="http://127.0.0.1:9",
-        API_MAX_RETRIES="0",
-        RETRY_DELAYS_SEC="0.2",
-    )
-    assert (done.status, done.result["status"]) == (1, "FAILED")
-    assert done.result["error"]["code"] == "api_unreachable"
-    assert not (tmp_path / "data/lake/curated").exists()
-
-
-def test_a_week_that_ends_before_it_starts_is_wrong_usage_and_leaves_a_trace(retl: Callable[..., Any]) -> None:
-    done = retl(
+def test_a_week_that_ends_before_it_starts_is_wrong_usage_and_leaves_a_trace(called_retl: Callable[..., Any]) -> None:
+    done = called_retl(
         "run", "--week-start", "2026-01-05", "--week-end", "2026-01-01", "--json", API_BASE_URL="http://127.0.0.1:9"
     )
     assert done.status == 2
@@ -115,28 +89,13 @@ def test_a_week_that_ends_before_it_starts_is_wrong_usage_and_leaves_a_trace(ret
 
 
 def test_a_rehearsal_publishes_nothing(
-    retl: Callable[..., Any], events_api: Callable[..., str], tmp_path: Path
+    called_retl: Callable[..., Any], events_api: Callable[..., str], tmp_path: Path
 ) -> None:
     settings = {"API_BASE_URL": events_api("--events", "500", "--api-key", "k"), "API_KEY": "k"}
-    done = retl("run", "--week-start", "2026-01-05", "--data-dir", "data", "--dry-run", "--json", **settings)
+    done = called_retl("run", "--week-start", "2026-01-05", "--data-dir", "data", "--dry-run", "--json", **settings)
     assert (done.status, done.result["status"]) == (0, "SUCCESS"), done.err
     assert done.result["checkpoint"] == {"next_week_start": None, "next_week_end": None}
     would_change = done.result["would_change"]
     assert [len(paths) for paths in would_change.pop("files").values()] == [1, 0, 1]
     assert would_change == {"replaced_run": None, "replaced_rows": None, "next_week": "2026-01-12..2026-01-18"}
     assert not (tmp_path / "data/lake/curated").exists()
-
-
-def test_a_week_that_was_interrupted_is_gone_on_with(
-    retl: Callable[..., Any], interrupted_retl: Callable[..., Any], events_api: Callable[..., str]
-) -> None:
-    settings = {"API_BASE_URL": events_api("--events", "500", "--api-key", "k"), "API_KEY": "k"}
-    week = ("run", "--week-start", "2026-01-05", "--data-dir", "data", "--json")
-    # The loader never ends its work, so that the interruption finds the week half done.
-    hang = {"FAILPOINT": "before_work@service=loader:hang", "STOP_GRACE_SEC": "0"}
-    first = interrupted_retl(*week, until="validate: success", **hang, **settings)
-    assert first.status == 130
-    again = retl(*week, **settings)
-    assert (again.status, again.result["status"]) == (0, "SUCCESS"), again.err
-    assert "going on with it" in again.err
-    assert again.result["rows_fetched"] == 500

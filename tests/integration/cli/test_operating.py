@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import pytest
 from azure.servicebus import ServiceBusClient, ServiceBusMessage
 
-from libs.common.state import migrate, open_state
+from libs.common.state import open_state
 from libs.common.week import Week
+from tests.integration.command import Ended
 
-Retl = Callable[..., Any]
+Retl = Callable[..., Ended]
 WEEK = "2026-01-05"
 PIPELINE = "ecommerce_customer_weekly"
-
-
-@pytest.fixture
-def pipeline(tmp_path: Path, servicebus: str) -> dict[str, str]:
-    """Settings of a pipeline whose services are all down."""
-    settings = {"SERVICEBUS_CONNECTION_STRING": servicebus, "STATE_URL": f"sqlite:///{tmp_path / 'state.db'}"}
-    migrate(settings["STATE_URL"])
-    return settings
 
 
 def put_aside(connection_string: str, body: str) -> None:
@@ -50,25 +42,29 @@ def test_the_tables_are_made_by_a_command_of_their_own(retl: Retl, tmp_path: Pat
     assert retl("runs", **settings).status == 0
 
 
-def test_dead_letters_of_all_services_are_listed_shown_and_discarded(retl: Retl, pipeline: dict[str, str]) -> None:
+def test_dead_letters_of_all_services_are_listed_shown_and_discarded(
+    retl: Retl, called_retl: Retl, pipeline: dict[str, str]
+) -> None:
     put_aside(pipeline["SERVICEBUS_CONNECTION_STRING"], "{half")
-    (letter,) = json.loads(retl("dlq", "list", "--json", **pipeline).out)
+    (letter,) = retl("dlq", "list", "--json", **pipeline).result
     assert (letter["service"], letter["message_id"], letter["reason"]) == ("validator", "odd", "undecodable")
-    shown = retl("dlq", "show", "validator", str(letter["sequence"]), **pipeline)
+    shown = called_retl("dlq", "show", "validator", str(letter["sequence"]), **pipeline)
     assert shown.status == 0
     assert "{half" in shown.out
-    assert retl("dlq", "discard", "validator", "odd", **pipeline).status == 0
-    assert json.loads(retl("dlq", "list", "validator", "--json", **pipeline).out) == []
+    assert called_retl("dlq", "discard", "validator", "odd", **pipeline).status == 0
+    assert called_retl("dlq", "list", "validator", "--json", **pipeline).result == []
 
 
-def test_a_dead_letter_that_is_not_there_is_an_error_with_the_next_step(retl: Retl, pipeline: dict[str, str]) -> None:
-    shown = retl("dlq", "show", "gate", "nothing", **pipeline)
+def test_a_dead_letter_that_is_not_there_is_an_error_with_the_next_step(
+    called_retl: Retl, pipeline: dict[str, str]
+) -> None:
+    shown = called_retl("dlq", "show", "gate", "nothing", **pipeline)
     assert shown.status == 1
     assert "retl dlq list gate" in shown.err
 
 
-def test_an_unknown_service_is_wrong_usage(retl: Retl, pipeline: dict[str, str]) -> None:
-    listed = retl("dlq", "list", "transformer", **pipeline)
+def test_an_unknown_service_is_wrong_usage(called_retl: Retl) -> None:
+    listed = called_retl("dlq", "list", "transformer")
     assert listed.status == 2
     assert "extractor" in listed.err
 
@@ -85,33 +81,40 @@ def test_a_published_week_waits_on_the_bus_until_a_service_comes(retl: Retl, pip
 
 
 def test_the_next_week_without_a_checkpoint_is_an_error_with_the_next_step(
-    retl: Retl, pipeline: dict[str, str]
+    called_retl: Retl, tables: dict[str, str]
 ) -> None:
-    published = retl("publish", "--next", **pipeline)
+    published = called_retl("publish", "--next", **tables)
     assert published.status == 1
     assert "retl publish --week-start" in published.err
 
 
-async def test_the_next_week_is_asked_for_only_when_it_is_over(retl: Retl, pipeline: dict[str, str]) -> None:
-    now = datetime.now(UTC)
-    monday = now.date() - timedelta(days=now.weekday())
-    last, before = (Week.of(monday - timedelta(weeks=weeks)) for weeks in (1, 2))
-    state = open_state(pipeline["STATE_URL"])
-
-    await state.advance_checkpoint(PIPELINE, before, now)
-    asked = retl("publish", "--next", **pipeline)
-    assert (asked.status, str(last) in asked.err) == (0, True)
-
-    await state.advance_checkpoint(PIPELINE, last, now)
-    refused = retl("publish", "--next", **pipeline)
-    assert (refused.status, "week_not_over" in refused.err) == (1, True)
+async def succeeded(settings: dict[str, str], week: Week) -> None:
+    """Move the checkpoint on, as this week's gate would."""
+    state = open_state(settings["STATE_URL"])
+    await state.advance_checkpoint(PIPELINE, week, datetime.now(UTC))
     await state.aclose()
 
 
-def test_a_backfill_asks_for_every_week_and_not_backwards(retl: Retl, pipeline: dict[str, str]) -> None:
+def test_the_next_week_is_asked_for_only_when_it_is_over(called_retl: Retl, pipeline: dict[str, str]) -> None:
+    today = datetime.now(UTC).date()
+    monday = today - timedelta(days=today.weekday())
+    last, before = (Week.of(monday - timedelta(weeks=weeks)) for weeks in (1, 2))
+
+    asyncio.run(succeeded(pipeline, before))
+    asked = called_retl("publish", "--next", **pipeline)
+    assert (asked.status, str(last) in asked.err) == (0, True)
+
+    asyncio.run(succeeded(pipeline, last))
+    refused = called_retl("publish", "--next", **pipeline)
+    assert (refused.status, "week_not_over" in refused.err) == (1, True)
+
+
+def test_a_backfill_asks_for_every_week_and_not_backwards(
+    retl: Retl, called_retl: Retl, pipeline: dict[str, str]
+) -> None:
     asked = retl("backfill", "--from", "2026-01-05", "--to", "2026-01-19", **pipeline)
     assert [line.split("..")[0] for line in asked.out.splitlines()] == ["2026-01-05", "2026-01-12", "2026-01-19"]
-    assert retl("backfill", "--from", "2026-01-19", "--to", "2026-01-05", **pipeline).status == 2
+    assert called_retl("backfill", "--from", "2026-01-19", "--to", "2026-01-05", **pipeline).status == 2
 
 
 def test_the_doctor_finds_everything_well(retl: Retl, pipeline: dict[str, str]) -> None:
@@ -120,15 +123,15 @@ def test_the_doctor_finds_everything_well(retl: Retl, pipeline: dict[str, str]) 
     assert [line.split(":")[0].split()[0] for line in examined.out.splitlines()] == ["ok", "ok", "ok"]
 
 
-def test_the_doctor_names_what_is_missing_and_what_to_do(retl: Retl, tmp_path: Path) -> None:
-    examined = retl("doctor", STATE_URL=f"sqlite:///{tmp_path / 'new.db'}")
+def test_the_doctor_names_what_is_missing_and_what_to_do(called_retl: Retl, tmp_path: Path) -> None:
+    examined = called_retl("doctor", STATE_URL=f"sqlite:///{tmp_path / 'new.db'}")
     assert examined.status == 1
     assert "retl migrate" in examined.out
     assert "SERVICEBUS_CONNECTION_STRING" in examined.out
 
 
-def test_a_run_that_is_not_active_cannot_be_cancelled(retl: Retl, pipeline: dict[str, str]) -> None:
-    cancelled = retl("cancel", "nobody", **pipeline)
+def test_a_run_that_is_not_active_cannot_be_cancelled(retl: Retl, tables: dict[str, str]) -> None:
+    cancelled = retl("cancel", "nobody", **tables)
     assert cancelled.status == 1
     assert "retl runs" in cancelled.err
 

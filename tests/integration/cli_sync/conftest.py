@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pyarrow.parquet as pq
 import pytest
 
-from libs.cli.__main__ import main
+from tests.integration.command import Ended, call_retl, start_retl
+from tests.integration.demo_week import demo_week
 
+Retl = Callable[..., Ended]
 START, END = "2026-01-05", "2026-01-11"
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A command that has ended."""
-
-    status: int | str | None
-    out: str
-    err: str
-
-    @property
-    def result(self) -> Any:
-        """What `--json` printed."""
-        return json.loads(self.out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +35,6 @@ class Pipeline:
     @property
     def signals(self) -> Path:
         return self.lake / "signals" / f"week_start={START}" / f"week_end={END}" / "part-00000.parquet"
-
-    def retl(self, *arguments: str, **settings: str) -> Ended:
-        """The command as a user starts it."""
-        return run_retl(self.folder, *arguments, **self.settings | settings)
-
-    def here(self, *arguments: str, **settings: str) -> Ended:
-        """The command in this process, for what starts no other one."""
-        out, err = io.StringIO(), io.StringIO()
-        with (
-            patch.dict(os.environ, self.settings | settings),
-            patch.object(sys, "argv", ["retl", *arguments]),
-            redirect_stdout(out),
-            redirect_stderr(err),
-            pytest.raises(SystemExit) as ended,
-        ):
-            main()
-        return Ended(ended.value.code, out.getvalue(), err.getvalue())
 
     @property
     def settings(self) -> dict[str, str]:
@@ -91,26 +58,37 @@ class Pipeline:
         return replace(self, folder=folder)
 
 
-def run_retl(folder: Path, *arguments: str, **settings: str) -> Ended:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
-    command = [sys.executable, "-m", "libs.cli", *arguments]
-    done = subprocess.run(
-        command, cwd=folder, env=kept | settings, capture_output=True, text=True, timeout=150, check=False
-    )
-    return Ended(done.returncode, done.stdout, done.stderr)
-
-
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
-    folder = tmp_path_factory.mktemp("pipeline")
-    ran = run_retl(folder, "demo", "--events", "400", "--data-dir", str(folder), "--json")
-    assert ran.status == 0, ran.err
+    """A copy, because the org writes down who logs in."""
+    folder = tmp_path_factory.mktemp("pipelines") / "pipeline"
+    shutil.copytree(demo_week(tmp_path_factory).folder, folder)
     command = [sys.executable, "-m", "libs.emulators.salesforce", "--port", "0", "--data", str(folder / "salesforce")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as org:
         assert org.stdout is not None
         yield Pipeline(folder, json.loads(org.stdout.readline())["login_url"])
         org.terminate()
         org.wait(30)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Retl:
+    """Run `retl` on a pipeline, as a process."""
+
+    def run(pipeline: Pipeline, *arguments: str, **settings: str) -> Ended:
+        return start_retl(tmp_path, *arguments, **pipeline.settings | settings)
+
+    return run
+
+
+@pytest.fixture
+def call(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Retl:
+    """Run `retl` on a pipeline, in this process; what it starts is started."""
+
+    def run(pipeline: Pipeline, *arguments: str, **settings: str) -> Ended:
+        return call_retl(capfd, tmp_path, *arguments, **pipeline.settings | settings)
+
+    return run
 
 
 @pytest.fixture

@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import structlog
@@ -69,13 +71,23 @@ async def open_adls_lake(folder: Path) -> AsyncIterator[Lake]:
     account.close()
 
 
+@cache
+def empty_tables() -> bytes:
+    """An SQLite file with the state tables: made once and copied, because making them takes longer than many a test."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "state.db"
+        migrate(f"sqlite:///{path}")
+        return path.read_bytes()
+
+
 @asynccontextmanager
 async def open_kit(folder: Path, publisher: RecordingPublisher) -> AsyncIterator[Kit]:
     """A kit whose lake is `folder`/lake; used twice on one folder it is a second replica."""
     state_url = f"sqlite:///{folder / 'state.db'}"
     lake_url = (folder / "lake").as_uri()
     settings = load_settings(ServiceSettings, _env_file=None, state_url=state_url, lake_url=lake_url)
-    migrate(state_url)
+    if not (folder / "state.db").exists():
+        (folder / "state.db").write_bytes(empty_tables())
     state, lake, clock = open_state(state_url), open_lake(lake_url), SystemClock()
     log, metrics, scratch = structlog.get_logger(), Metrics("test"), folder / "scratch"
     scratch.mkdir(exist_ok=True)

@@ -50,8 +50,9 @@ class Reader:
         assert files in [{}, *self.weeks], "a glob over the events found half a week"
         manifest = MANIFEST in listed and decode_published(await self.lake.get_bytes(MANIFEST))
         if manifest:
-            everything = [await contents(self.lake, directory) for directory in KINDS.values()]
-            found = {path: sha256 for of_kind in everything for path, sha256 in of_kind.items() if path != MANIFEST}
+            others = [await contents(self.lake, KINDS[kind]) for kind in ("rejects", "signals")]
+            found = {path: sha256 for of_kind in (listed, *others) for path, sha256 in of_kind.items()}
+            del found[MANIFEST]
             assert found == {file.path: file.sha256 for file in manifest.files}, "the manifest does not tell the truth"
         self.seen.append(manifest.run_id if manifest else "files" if files else "none")
 
@@ -131,7 +132,9 @@ async def die_everywhere(gate: Gate) -> list[str]:
         assert (await gate.run(run_id)).status is RunStatus.SUCCESS_WITH_REJECTS
         assert [sent.run_id for sent in gate.announced()][-1] == run_id
         assert len({sent.message_id for sent in gate.publisher.sent}) == effects + 1
-        assert set((await gate.files(f"runs/{run_id}")).keys()) == {f"runs/{run_id}/checks/verdict.json"}
+        assert [file.path for file in await gate.kit.lake.list(f"runs/{run_id}")] == [
+            f"runs/{run_id}/checks/verdict.json"
+        ]
         effects += 1
         assert effects < 60, "publishing has no end"
     return reader.seen

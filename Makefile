@@ -28,8 +28,10 @@ demo: $(STAMP) ## run a whole week on this machine and show what happened
 # Three workers a core: much of the time is waiting for other processes. A file stays on one worker, for what its tests
 # share; files go out in the order of testpaths.
 WORKERS ?= 6
+# Bytecode is kept even where the environment says not to: half of the time goes into imports, each worker's and those
+# of the processes that the tests start.
 test: $(STAMP) ## unit, contract and integration tests; no Docker
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Fewer workers: each of these keeps eight to thirteen processes busy.
 chaos: $(STAMP) ## the five services killed, frozen and cut off at every point; no Docker

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +74,19 @@ def deploy(path: Path, /, **params: Any) -> Deployment:
 
 def read_params(path: Path) -> tuple[Path, dict[str, Any]]:
     """The template that a .bicepparam file is for, and its values."""
-    statements = Parser(path.read_text(), path.name).statements()
+    statements = _statements(path.read_text(), path.name)
     values = {statement.name: statement.value(Scope({})) for statement in statements if statement.value is not None}
     return path.parent / values.pop("using"), values
 
 
+@cache
+def _statements(text: str, origin: str) -> tuple[Statement, ...]:
+    """A text is parsed once, however many deployments use it."""
+    return tuple(Parser(text, origin).statements())
+
+
 def _deploy(path: Path, params: Mapping[str, Any], into: Deployment) -> dict[str, Any]:
-    statements = Parser(path.read_text(), path.name).statements()
+    statements = _statements(path.read_text(), path.name)
     declared = [statement for statement in statements if statement.kind == "param"]
     if unknown := set(params) - {statement.name for statement in declared}:
         raise BicepError(f"{path.name} has no parameter {', '.join(sorted(unknown))}")

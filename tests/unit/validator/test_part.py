@@ -4,17 +4,21 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from libs.common.events.schema import ENCODED_EVENT_SCHEMA, REJECT_SCHEMA
+from libs.common.events.schema import ENCODED_EVENT_SCHEMA, EVENT_SCHEMA, RAW_SCHEMA, REJECT_SCHEMA
 from libs.common.week import Week
 from services.validator import part as part_module
+from services.validator.files import validate_files
 from services.validator.part import PartJudge
 from services.validator.record import COLUMNS, Fault, judge
 from services.validator.values import read_json
@@ -127,11 +131,15 @@ _objects = _fields.map(
 _records = st.one_of(_objects, _objects, _objects, _value.map(str.encode), st.just(GOOD.encode()))
 
 
-@given(st.lists(st.lists(_records, max_size=6), max_size=4))
-@example([[GOOD.encode().replace(b"1}", b'1,"price":%s}' % price)] for price in (b"1e-308", b'"1E-40"', b"7.50000000")])
-@example([[GOOD.encode()] * 3, [b"null"], [GOOD.encode()]])
-def test_columns_and_single_records_get_the_same_verdict(pages: list[list[bytes]]) -> None:
-    valid, rejects, part = judged(*map(body_of, pages))
+@given(st.lists(st.lists(_records, max_size=6), max_size=4), st.sampled_from([1, 3, 1000]))
+@example(
+    [[GOOD.encode().replace(b"1}", b'1,"price":%s}' % price)] for price in (b"1e-308", b'"1E-40"', b"7.50000000")], 1
+)
+@example([[GOOD.encode()] * 3, [b"null"], [GOOD.encode()]], 1000)
+@example([[GOOD.encode().replace(b":1}", b":%s}" % user)] for user in (b"7", b'" 7 "', b"1" * 40, b"null", b"7")], 1)
+def test_columns_and_single_records_get_the_same_verdict(pages: list[list[bytes]], gathered_records: int) -> None:
+    with mock.patch.object(part_module, "GATHERED_RECORDS", gathered_records):
+        valid, rejects, part = judged(*map(body_of, pages))
     expected_valid, expected_rejects = one_by_one(pages)
     assert [tuple(row[name] for name in COLUMNS) for row in valid] == expected_valid
     assert [tuple(row.values()) for row in rejects] == expected_rejects
@@ -224,3 +232,26 @@ def test_arrow_strips_the_characters_that_python_strips() -> None:
     characters = [chr(code) for code in range(0x110000) if not 0xD800 <= code <= 0xDFFF]
     stripped = pc.utf8_trim_whitespace(pa.array(characters, pa.string())).to_pylist()
     assert stripped == [character.strip() for character in characters]
+
+
+def test_a_part_of_many_batches_is_read_back_as_it_was_judged(tmp_path: Path) -> None:
+    """Every batch has dictionaries of its own: other sessions, other spellings, ids that are no numbers."""
+    records = [
+        GOOD.replace('"view"', json.dumps(["view", " View", "cart"][n % 3]))
+        .replace("1}", f'{n if n % 7 else json.dumps(f"u{n}")},"user_session":"s{n // 4}","brand":"b{n % 5}"}}')
+        .encode()
+        for n in range(500)
+    ]
+    bodies = [body_of(records[n : n + 20]) for n in range(0, 500, 20)]
+    raw = pa.Table.from_pydict(
+        {"page": range(1, 26), "fetched_at": [INGESTED_AT] * 25, "body": bodies}, schema=RAW_SCHEMA
+    )
+    pq.write_table(raw, tmp_path / "raw")
+    with mock.patch.object(part_module, "GATHERED_RECORDS", 30), mock.patch.object(part_module, "BATCH_RECORDS", 70):
+        report = validate_files(tmp_path / "raw", tmp_path / "valid", tmp_path / "rejects", WEEK, INGESTED_AT)
+    assert (report.valid, report.rejected) == (500, 0)
+    found = pq.read_table(tmp_path / "valid")
+    assert found.schema.equals(EVENT_SCHEMA)
+    expected, _ = one_by_one([records])
+    assert [tuple(row[name] for name in COLUMNS) for row in found.to_pylist()] == expected
+    assert pq.read_table(tmp_path / "rejects").schema.equals(REJECT_SCHEMA)

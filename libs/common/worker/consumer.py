@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import structlog
 from opentelemetry.trace import Span
@@ -153,7 +154,7 @@ class Consumer(Generic[M]):
             if not first.done():
                 first.set_result(None)
 
-        handling = asyncio.create_task(self._run(message, wake), name=f"handle {delivery.message_id}")
+        handling = _started(self._run(message, wake), f"handle {delivery.message_id}")
         budget = loop.call_later(self._work.budget_sec, wake)
         interruptions = (lock.lost, hand_back)
         for interruption in interruptions:
@@ -266,6 +267,13 @@ class Consumer(Generic[M]):
             fields["exc_info"] = ending.error
         span.set_attribute("retl.action", ending.action.value)
         getattr(self._log, _LEVELS.get(ending.action, "info"))("message", **fields)
+
+
+def _started(handling: Coroutine[Any, Any, Outcome], name: str) -> asyncio.Task[Outcome]:
+    """A task for it; from Python 3.12 on it has begun already, which spares a turn of the event loop."""
+    if sys.version_info >= (3, 12):
+        return asyncio.Task(handling, name=name, eager_start=True)
+    return asyncio.create_task(handling, name=name)
 
 
 def _deadly(delivery: Delivery) -> Failure:

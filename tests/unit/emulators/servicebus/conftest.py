@@ -19,6 +19,8 @@ from libs.emulators.servicebus.broker.message import (
     encode_section,
 )
 from libs.emulators.servicebus.broker.namespace import Namespace
+from libs.emulators.servicebus.broker.settings import QueueSettings
+from tests.unit.emulators.servicebus.wire import Client
 
 START_MS = 1_700_000_000_000
 
@@ -163,3 +165,12 @@ class MessageFactory:
                 encode_section(DATA, b"body"),
             )
         )
+
+
+@pytest.fixture(name="client")
+async def opened_client(namespace: Namespace) -> Client:
+    """A client with a session, and the queue q."""
+    namespace.create_queue("q", QueueSettings())
+    client = Client(namespace)
+    await client.open()
+    return client

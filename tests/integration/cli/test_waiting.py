@@ -1,14 +1,17 @@
-"""`retl publish --wait`: the deployed pipeline fails on the API, and the command says how."""
+"""`retl publish --wait`: what needs no more of the deployed pipeline than the bus and the extractor."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from azure.servicebus import ServiceBusClient
 
 from tests.integration.command import Ended
+from tests.integration.demo_week import DemoWeek
 
 Retl = Callable[..., Ended]
 ASKED = ("publish", "--week-start", "2026-01-05", "--wait", "--json")
@@ -57,4 +60,15 @@ def test_an_api_out_of_reach_is_retried_and_then_named(
     assert done.result["error"]["code"] == "api_unreachable"
     (stage,) = called_retl("status", "--json", **pipeline).result["stages"]
     assert stage["attempts"] == 2
+    assert waiting_for_the_validator(pipeline) == []
+
+
+def test_a_week_that_is_done_is_skipped_without_a_question_to_the_api(
+    called_retl: Retl, pipeline: dict[str, str], start_extractor: Callable[..., None], demo: DemoWeek, tmp_path: Path
+) -> None:
+    shutil.copyfile(demo.folder / "state.db", tmp_path / "state.db")
+    shutil.copytree(demo.folder / "lake", tmp_path / "lake")
+    start_extractor(API_BASE_URL="http://127.0.0.1:9")
+    done = called_retl(*ASKED, **pipeline)
+    assert (done.status, done.result["status"]) == (0, "SKIPPED"), done.err
     assert waiting_for_the_validator(pipeline) == []

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import chdir
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pyarrow.parquet as pq
 import pytest
 
-from tests.integration.command import Ended, call_retl, start_retl
+from services.sf_sync.preview import main
+from tests.integration.command import Ended, call_retl, environment, start_retl
 from tests.integration.demo_week import demo_week
 
 Retl = Callable[..., Ended]
@@ -87,6 +91,26 @@ def call(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Retl:
 
     def run(pipeline: Pipeline, *arguments: str, **settings: str) -> Ended:
         return call_retl(capfd, tmp_path, *arguments, **pipeline.settings | settings)
+
+    return run
+
+
+@pytest.fixture
+def preview(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Retl:
+    """What `retl sync preview` starts, in this process; what passes between the two, other tests show."""
+
+    def run(pipeline: Pipeline, *arguments: str, **settings: str) -> Ended:
+        given = environment(pipeline.settings | settings)
+        with (
+            patch.dict(os.environ, given, clear=True),
+            patch("services.sf_sync.preview.configure_logging"),  # this process's log is pytest's
+            chdir(tmp_path),
+        ):
+            try:
+                status: int | str | None = main(arguments)
+            except SystemExit as ended:
+                status = ended.code
+        return Ended(status, *capfd.readouterr())
 
     return run
 

@@ -78,14 +78,14 @@ def test_before_the_first_sync_it_says_that_there_is_no_snapshot(
     assert f"{len(pipeline.rows()):,} create, 0 update, 0 unchanged" in told.out
 
 
-def test_a_week_without_a_successful_run_is_an_error(pipeline: Any, call: Retl) -> None:
-    previewed = call(pipeline, "sync", "preview", "--week", "2025-12-29")
+def test_a_week_without_a_successful_run_is_an_error(pipeline: Any, preview: Retl) -> None:
+    previewed = preview(pipeline, "--week", "2025-12-29")
     assert (previewed.status, previewed.out) == (1, "")
     assert "Week 2025-12-29..2026-01-04 of ecommerce_customer_weekly has no successful run" in previewed.err
 
 
-def test_a_day_that_starts_no_week_is_wrong_usage(pipeline: Any, call: Retl) -> None:
-    previewed = call(pipeline, "sync", "preview", "--week", "2026-01-07")
+def test_a_day_that_starts_no_week_is_wrong_usage(pipeline: Any, call: Retl, preview: Retl) -> None:
+    previewed = preview(pipeline, "--week", "2026-01-07")
     assert previewed.status == 2
     assert "is a Wednesday" in previewed.err
     assert call(pipeline, "sync", "preview", "--week", "soon").status == 2
@@ -98,7 +98,7 @@ def test_a_login_that_salesforce_refuses_is_told_with_the_next_step(pipeline: An
     assert "wrong-secret" not in previewed.err
 
 
-def test_a_missing_login_is_wrong_settings(pipeline: Any, call: Retl) -> None:
-    previewed = call(pipeline, "sync", "preview", SF_CLIENT_SECRET="")
+def test_a_missing_login_is_wrong_settings(pipeline: Any, preview: Retl) -> None:
+    previewed = preview(pipeline, SF_CLIENT_SECRET="")
     assert previewed.status == 2
     assert "SF_CLIENT_SECRET" in previewed.err

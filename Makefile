@@ -25,9 +25,9 @@ $(STAMP): requirements/dev.txt pyproject.toml
 demo: $(STAMP) ## run a whole week on this machine and show what happened
 	@$(BIN)/retl demo $(ARGS)
 
-# Three workers a core: much of the time is waiting for other processes. A file stays on one worker, for what its tests
-# share; files go out in the order of testpaths.
-WORKERS ?= 6
+# Two workers a core of a small machine: part of the time is waiting for other processes, and each worker spends five
+# seconds on itself. A file stays on one worker, for what its tests share; files go out in the order of testpaths.
+WORKERS ?= 4
 # Bytecode is kept even where the environment says not to: half of the time goes into imports, each worker's and those
 # of the processes that the tests start.
 test: $(STAMP) ## unit, contract and integration tests; no Docker

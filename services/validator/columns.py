@@ -118,7 +118,7 @@ def _price(array: Any, doubtful: Doubts) -> Any:
 
 
 def _event_time(array: Any, doubtful: Doubts) -> Any:
-    texts = _stripped(array).view(pa.binary())
+    texts = array.view(pa.binary())  # as they came: one with blanks around it is a doubt
     instants = pc.add(
         pc.add(_piecewise(minute_us, texts, 0, _MINUTE_END), _piecewise(second_us, texts, _MINUTE_END, _SECOND_END)),
         _piecewise(suffix_us, texts, _SECOND_END, _NO_END),

@@ -54,9 +54,12 @@ def _transposed(records: Sequence[Any]) -> tuple[list[Any], ...]:
 
 
 def _take_texts(values: list[Any], doubtful: set[int]) -> Any:
-    kinds = list(map(type, values))
-    _drop(set(kinds) - {str, type(None)}, kinds, values, doubtful)
-    return pa.array(values, pa.string())
+    try:
+        return pa.array(values, pa.string())
+    except (pa.ArrowTypeError, pa.ArrowInvalid):
+        kinds = list(map(type, values))
+        _drop(set(kinds) - {str, type(None)}, kinds, values, doubtful)
+        return pa.array(values, pa.string())
 
 
 def _take_identifiers(values: list[Any], doubtful: set[int]) -> Any:

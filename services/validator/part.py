@@ -93,7 +93,8 @@ class PartJudge:
 
         Both in the order of the source.
         """
-        self._gather()
+        if self._records or not self._gathered:
+            self._gather()
         table, doubtful = judge_columns(self._gathered)
         valid = table
         if doubtful:

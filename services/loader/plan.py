@@ -19,8 +19,9 @@ def plan_groups(parts: Sequence[tuple[int, int]], parts_total: int | None, *, mo
     """The groups that nothing can be added to any more.
 
     `parts` are (part, records) of the parts known so far, by part. A group takes parts in their order for as long as
-    their records stay within `most_records`; a part that is larger is a group of its own. The answer for a group
-    depends on the parts up to its `closed_by` only: it is the same whoever asks, in whatever order the parts came.
+    their records stay within `most_records`; a part that is larger is a group of its own. A full group waits for no
+    further part, which leaves less to merge when the last one is there. The answer for a group depends on the parts up
+    to its `closed_by` only: it is the same whoever asks, in whatever order the parts came.
     """
     groups: list[Group] = []
     first, records = 0, 0
@@ -31,6 +32,9 @@ def plan_groups(parts: Sequence[tuple[int, int]], parts_total: int | None, *, mo
             groups.append(Group(len(groups), first, part - 1, part))
             first, records = part, 0
         records += more
-    if parts and len(parts) == parts_total:
+        if records >= most_records:
+            groups.append(Group(len(groups), first, part, part))
+            first, records = part + 1, 0
+    if len(parts) == parts_total and first < parts_total:
         groups.append(Group(len(groups), first, parts_total - 1, parts_total - 1))
     return groups

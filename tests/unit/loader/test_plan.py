@@ -14,9 +14,15 @@ def test_parts_fill_a_group_until_the_next_would_not_fit() -> None:
     assert plan_groups(parts, 5, most_records=10) == [
         Group(0, 0, 1, closed_by=2),
         Group(1, 2, 2, closed_by=3),
-        Group(2, 3, 3, closed_by=4),
+        Group(2, 3, 3, closed_by=3),
         Group(3, 4, 4, closed_by=4),
     ]
+
+
+def test_a_full_group_waits_for_no_further_part() -> None:
+    assert plan_groups([(0, 5), (1, 5)], None, most_records=10) == [Group(0, 0, 1, closed_by=1)]
+    assert plan_groups([(0, 5), (1, 5)], 2, most_records=10) == [Group(0, 0, 1, closed_by=1)]
+    assert plan_groups([(0, 5), (1, 5), (2, 0)], 3, most_records=10)[1:] == [Group(1, 2, 2, closed_by=2)]
 
 
 def test_the_last_group_stays_open_until_the_number_of_parts_is_known() -> None:
@@ -27,7 +33,7 @@ def test_the_last_group_stays_open_until_the_number_of_parts_is_known() -> None:
 
 def test_nothing_is_known_beyond_a_part_that_is_missing() -> None:
     assert plan_groups([(1, 20), (2, 20)], 3, most_records=10) == []
-    assert plan_groups([(0, 20), (2, 20)], 3, most_records=10) == []
+    assert plan_groups([(0, 9), (2, 20)], 3, most_records=10) == []
     assert plan_groups([], None, most_records=10) == []
 
 

@@ -33,9 +33,10 @@ WORKERS ?= 4
 test: $(STAMP) ## unit, contract and integration tests; no Docker
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-# Fewer workers: each of these keeps eight to thirteen processes busy.
-chaos: $(STAMP) ## the five services killed, frozen and cut off at every point; no Docker
+# Fewer workers: most of these keep eight to thirteen processes busy.
+chaos: $(STAMP) ## the services killed, frozen and cut off at every point; no Docker
 	@$(BIN)/python -m pytest tests/chaos -n 3 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest tests/integration -m chaos -n 3 --dist load $(ARGS)
 
 test-long: $(STAMP) ## the tests that take minutes: a database away for half a minute in every stage, a minute in mid-week
 	@$(BIN)/python -m pytest tests/chaos -m long -n 2 --dist load $(ARGS)

@@ -15,3 +15,8 @@ def pytest_collection_finish() -> None:
     """What is imported and collected by now stays to the end: the collector of garbage need not look at it again."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """What is still frozen when the process ends, some libraries report as leaked."""
+    gc.unfreeze()

@@ -10,7 +10,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
@@ -40,7 +40,7 @@ _tracebacks = structlog.processors.ExceptionRenderer(
 
 
 def configure_logging(settings: CommonSettings, *, service: str = "") -> FilteringBoundLogger:
-    """Set up logging for the process, stdlib loggers of the libraries included; the logger that knows the service."""
+    """Set up logging for the process, stdlib loggers of the libraries included. Every line tells the service."""
     level = logging.getLevelNamesMapping()[settings.log_level]
     as_json = settings.log_format == "json"
     finish: list[Processor] = (
@@ -51,6 +51,7 @@ def configure_logging(settings: CommonSettings, *, service: str = "") -> Filteri
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            partial(_name, service),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *finish,
@@ -66,7 +67,14 @@ def configure_logging(settings: CommonSettings, *, service: str = "") -> Filteri
         logging.getLogger(name).setLevel(max(least, level))
     logging.captureWarnings(True)
     log: FilteringBoundLogger = structlog.get_logger()
-    return log.bind(service=service) if service else log
+    return log
+
+
+def _name(service: str, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Say whose line it is, also where a library or a logger of a module's own wrote it."""
+    if service:
+        event.setdefault("service", service)
+    return event
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

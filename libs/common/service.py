@@ -61,6 +61,7 @@ def main(service: Service[M, S], argv: Sequence[str] | None = None) -> int:
         return FAILED
     finally:
         stop_exporter()
+        gc.unfreeze()  # what is never collected some libraries report as leaked, at length, when the process ends
     return 0
 
 

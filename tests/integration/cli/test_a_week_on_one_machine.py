@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pytest
 
 from libs.emulators.events_api.generator import GeneratorOptions
 from libs.emulators.events_api.span import Span
@@ -43,6 +45,12 @@ def test_the_demo_tells_the_truth_about_the_generated_week(demo: DemoWeek) -> No
     }
     assert set(result["stages"]) == {"EXTRACT", "VALIDATE", "LOAD", "QUALITY_GATE", "SALESFORCE_SYNC"}
     assert result["error"] is None
+
+
+@pytest.mark.parametrize("service", ["extractor", "validator", "loader", "gate", "sf_sync"])
+def test_all_that_a_service_logs_from_its_start_to_its_end_are_lines_of_json(demo: DemoWeek, service: str) -> None:
+    lines = (demo.folder / "logs" / f"{service}.log").read_text().splitlines()
+    assert {json.loads(line)["service"] for line in lines} == {service}
 
 
 def test_an_interrupted_week_is_gone_on_with_and_a_forced_one_sends_nothing_that_did_not_change(

@@ -104,6 +104,7 @@ async def die_everywhere(bench: Any, make: Any, *, rows: int, lock: int, **setti
     raise AssertionError("the sync has no end")
 
 
+@pytest.mark.chaos
 async def test_a_bulk_sync_survives_death_at_every_step_and_processes_no_row_twice(bench: Any, make: Any) -> None:
     deaths = await die_everywhere(bench, make, rows=5, lock=1, sf_job_max_rows=3, sf_concurrent_jobs=1)
     assert len(deaths) > 30
@@ -117,6 +118,7 @@ async def test_a_bulk_sync_survives_death_at_every_step_and_processes_no_row_twi
         assert {attempts[key] for key in others} == {1}, where
 
 
+@pytest.mark.chaos
 async def test_a_sync_by_collections_survives_death_at_every_step(bench: Any, make: Any) -> None:
     deaths = await die_everywhere(bench, make, rows=3, lock=1, sf_collections_below=2000)
     records, attempts = bench.emulator.records(), bench.emulator.attempts()

@@ -123,6 +123,7 @@ async def service(bench: Any, broker: Broker) -> AsyncIterator[Service]:
     found.kill()
 
 
+@pytest.mark.chaos
 async def test_a_sync_whose_process_is_killed_at_every_talk_sends_no_row_twice_and_loses_none(
     bench: Any, make: Any, service: Service, broker: Broker
 ) -> None:

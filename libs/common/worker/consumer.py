@@ -272,7 +272,7 @@ class Consumer(Generic[M]):
 def _started(handling: Coroutine[Any, Any, Outcome], name: str) -> asyncio.Task[Outcome]:
     """A task for it; from Python 3.12 on it has begun already, which spares a turn of the event loop."""
     if sys.version_info >= (3, 12):
-        return asyncio.Task(handling, name=name, eager_start=True)
+        return asyncio.Task(handling, loop=asyncio.get_running_loop(), name=name, eager_start=True)
     return asyncio.create_task(handling, name=name)
 
 

@@ -66,7 +66,7 @@ def configure_logging(settings: CommonSettings, *, service: str = "") -> Filteri
     for name, least in _NOISY.items():
         logging.getLogger(name).setLevel(max(least, level))
     logging.captureWarnings(True)
-    log: FilteringBoundLogger = structlog.get_logger()
+    log: FilteringBoundLogger = structlog.get_logger().bind()  # else it is put together anew for every line
     return log
 
 

@@ -63,12 +63,8 @@ def _all_doubts(gathered: Sequence[Gathered]) -> Doubts:
 
 def _joined(arrays: Sequence[Any]) -> Any:
     if len({array.type for array in arrays}) > 1:
-        arrays = [_as_texts(array) for array in arrays]
+        arrays = [array.cast(pa.string()) for array in arrays]
     return pa.concat_arrays(arrays)
-
-
-def _as_texts(array: Any) -> Any:
-    return array if array.type == pa.string() else array.cast(pa.string())
 
 
 def _doubt(where: Any, doubtful: Doubts) -> None:

@@ -53,7 +53,7 @@ def test_all_that_a_service_logs_from_its_start_to_its_end_are_lines_of_json(dem
     assert {json.loads(line)["service"] for line in lines} == {service}
 
 
-def test_an_interrupted_week_is_gone_on_with_and_a_forced_one_sends_nothing_that_did_not_change(
+def test_an_interrupted_week_is_gone_on_with_a_done_one_skipped_and_a_forced_one_sends_nothing_that_did_not_change(
     called_retl: Callable[..., Any], interrupted_retl: Callable[..., Any], events_api: Callable[..., str]
 ) -> None:
     settings = {"API_BASE_URL": events_api("--events", "500", "--api-key", "k"), "API_KEY": "k"}
@@ -66,23 +66,38 @@ def test_an_interrupted_week_is_gone_on_with_and_a_forced_one_sends_nothing_that
     assert (done.status, done.result["status"]) == (0, "SUCCESS"), done.err
     assert "going on with it" in done.err
     assert done.result["rows_fetched"] == 500
+    again = called_retl(*week, **settings)
+    assert (again.status, again.result["status"]) == (0, "SKIPPED"), again.err
     forced = called_retl(*week, "--force", **settings)
     assert (forced.status, forced.result["status"]) == (0, "SUCCESS"), forced.err
     assert forced.result["sync"]["created"] == forced.result["sync"]["updated"] == 0
     assert forced.result["sync"]["unchanged"] == done.result["sync"]["created"] > 0
 
 
-def test_a_week_of_nothing_but_bad_records_ends_with_code_and_next_step_and_publishes_nothing(
-    retl: Callable[..., Any], events_api: Callable[..., str], tmp_path: Path
+@pytest.mark.parametrize(
+    ("options", "key", "code"),
+    [
+        (("--api-key", "right"), "wrong", "api_unauthorised"),
+        (("--api-key", "k", "--events", "300", "--bad-pct", "100"), "k", "quality_gate_failed"),
+    ],
+    ids=["wrong key", "nothing but bad records"],
+)
+def test_a_failure_ends_with_code_and_next_step_and_publishes_nothing(
+    retl: Callable[..., Any],
+    events_api: Callable[..., str],
+    tmp_path: Path,
+    options: tuple[str, ...],
+    key: str,
+    code: str,
 ) -> None:
-    base_url = events_api("--api-key", "k", "--events", "300", "--bad-pct", "100")
+    base_url = events_api(*options)
     week = ("run", "--week-start", "2026-01-05", "--data-dir", "data", "--json")
-    done = retl(*week, API_BASE_URL=base_url, API_KEY="k")
+    done = retl(*week, API_BASE_URL=base_url, API_KEY=key)
     assert done.status == 1
     assert done.result["status"] == "FAILED"
-    assert done.result["error"]["code"] == "quality_gate_failed"
+    assert done.result["error"]["code"] == code
     assert done.result["error"]["next_step"]
-    assert "quality_gate_failed" in done.err
+    assert code in done.err
     assert not (tmp_path / "data/lake/curated").exists()
 
 

@@ -27,7 +27,7 @@ from libs.common.lake import FolderLake, paths
 from libs.common.messages import BlobRef, GatePassed, RunOptions, WeekRequested
 from libs.common.outcome import Outcome
 from libs.common.settings import load_settings
-from libs.common.state import RunStatus, Stage, StageRow, State, migrate, open_state
+from libs.common.state import RunStatus, Stage, StageRow, State, open_state
 from libs.common.synclog import SyncLog
 from libs.common.week import Week
 from libs.emulators.salesforce.__main__ import command_line, options_of
@@ -38,6 +38,7 @@ from services.sf_sync.mapping import load_mapping
 from services.sf_sync.settings import SfSyncSettings
 from services.sf_sync.source import SIGNALS_SCHEMA
 from services.sf_sync.tools import Tools
+from tests.integration.kits import empty_tables
 
 OBJECT = "Customer_Weekly_Metric__c"
 PIPELINE = "ecommerce_customer_weekly"
@@ -246,17 +247,9 @@ def replace_rows(ref: BlobRef) -> BlobRef:
     return BlobRef(url=ref.url, sha256=ref.sha256, size_bytes=ref.size_bytes, rows=0)
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """State tables, made once and copied."""
-    path = tmp_path_factory.mktemp("state") / "state.db"
-    migrate(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-async def bench(tmp_path: Path, migrated: Path, emulator: Emulator) -> AsyncIterator[Bench]:
-    await asyncio.to_thread(shutil.copyfile, migrated, tmp_path / "state.db")
+async def bench(tmp_path: Path, emulator: Emulator) -> AsyncIterator[Bench]:
+    (tmp_path / "state.db").write_bytes(empty_tables())
     state = open_state(f"sqlite:///{tmp_path / 'state.db'}")
     yield Bench(
         folder=tmp_path,

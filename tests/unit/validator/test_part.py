@@ -27,6 +27,8 @@ WEEK = Week(date(2019, 9, 30), date(2019, 10, 6))
 INGESTED_AT = datetime(2019, 10, 7, 1, 2, 3, 456789, tzinfo=UTC)
 GOOD = '{"event_time":"2019-10-01 00:00:00 UTC","event_type":"view","user_id":1}'
 
+ODD_TIMES = (b"23:59:60", b"23:59:59", b"24:00:00", b"00:60:00", b"00:00:00.5+01", b"00:00:00 ", b"00:00", b"00:00:0")
+
 
 def judged(*pages: bytes) -> tuple[list[dict[str, Any]], list[dict[str, Any]], PartJudge]:
     part = PartJudge(WEEK, INGESTED_AT)
@@ -137,6 +139,7 @@ _records = st.one_of(_objects, _objects, _objects, _value.map(str.encode), st.ju
 )
 @example([[GOOD.encode()] * 3, [b"null"], [GOOD.encode()]], 1000)
 @example([[GOOD.encode().replace(b":1}", b":%s}" % user)] for user in (b"7", b'" 7 "', b"1" * 40, b"null", b"7")], 1)
+@example([[GOOD.encode().replace(b"00:00:00 UTC", time) for time in ODD_TIMES]], 1000)
 def test_columns_and_single_records_get_the_same_verdict(pages: list[list[bytes]], gathered_records: int) -> None:
     with mock.patch.object(part_module, "GATHERED_RECORDS", gathered_records):
         valid, rejects, part = judged(*map(body_of, pages))
@@ -234,7 +237,8 @@ def test_arrow_strips_the_characters_that_python_strips() -> None:
     assert stripped == [character.strip() for character in characters]
 
 
-def test_a_part_of_many_batches_is_read_back_as_it_was_judged(tmp_path: Path) -> None:
+@pytest.mark.parametrize("batch_records", [70, 8192], ids=["many batches", "a single one"])
+def test_a_part_is_read_back_as_it_was_judged(tmp_path: Path, batch_records: int) -> None:
     """Every batch has dictionaries of its own: other sessions, other spellings, ids that are no numbers."""
     records = [
         GOOD.replace('"view"', json.dumps(["view", " View", "cart"][n % 3]))
@@ -247,7 +251,10 @@ def test_a_part_of_many_batches_is_read_back_as_it_was_judged(tmp_path: Path) ->
         {"page": range(1, 26), "fetched_at": [INGESTED_AT] * 25, "body": bodies}, schema=RAW_SCHEMA
     )
     pq.write_table(raw, tmp_path / "raw")
-    with mock.patch.object(part_module, "GATHERED_RECORDS", 30), mock.patch.object(part_module, "BATCH_RECORDS", 70):
+    with (
+        mock.patch.object(part_module, "GATHERED_RECORDS", 30),
+        mock.patch.object(part_module, "BATCH_RECORDS", batch_records),
+    ):
         report = validate_files(tmp_path / "raw", tmp_path / "valid", tmp_path / "rejects", WEEK, INGESTED_AT)
     assert (report.valid, report.rejected) == (500, 0)
     found = pq.read_table(tmp_path / "valid")

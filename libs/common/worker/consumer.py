@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import structlog
 from opentelemetry.trace import Span
@@ -26,15 +25,13 @@ from libs.common.worker.actions import Action, Ending, Settle, failure_of
 from libs.common.worker.admission import Admission, Overdue, Unwanted
 from libs.common.worker.attempts import Attempt
 from libs.common.worker.endings import Endings
-from libs.common.worker.locks import HeldLock, LockKeeper
+from libs.common.worker.locks import HeldLock, InterruptedWorkError, Interruption, LockKeeper
 
 M = TypeVar("M", bound=Message)
 
 MAX_DELIVERIES = 8
 """A copy delivered so often without an end takes its service down each time; below the topology's MaxDeliveryCount, so
 that the run is failed with a reason instead of the broker setting the message aside in silence."""
-UNWIND_SEC = 10.0
-"""How long a cancelled handler may take to give up before it is left behind."""
 
 _LEVELS = {
     Action.DEAD_LETTERED: "error",
@@ -86,11 +83,12 @@ class Consumer(Generic[M]):
         self._metrics = metrics
         self._log = log
 
-    async def consume(self, delivery: Delivery, hand_back: asyncio.Future[None]) -> Action:
-        """Handle and settle one message; what became of it. Raises nothing that a message can cause.
+    def hand_back(self) -> None:
+        """Cancel all handlers, and hand their messages back."""
+        self._locks.hand_back()
 
-        When `hand_back` is done the handler is cancelled and the message handed back.
-        """
+    async def consume(self, delivery: Delivery) -> Action:
+        """Handle and settle one message; what became of it. Raises nothing that a message can cause."""
         started = self._clock.monotonic()
         attempt = Attempt.of(delivery, self._clock.now())
         ids = {key: delivery.properties[key] for key in ("run_id", "correlation_id") if key in delivery.properties}
@@ -99,7 +97,7 @@ class Consumer(Generic[M]):
             telemetry.handling(self._work.service, self._work.consumes.topic, delivery.properties) as span,
         ):
             with self._locks.keep(delivery) as lock:
-                ending = await self._end(delivery, attempt, lock, hand_back)
+                ending = await self._end(delivery, attempt, lock)
                 # Without the settlement, which may wait for a receive call in progress and delays nobody.
                 seconds = self._clock.monotonic() - started
                 await failpoint("before_settle")
@@ -109,9 +107,7 @@ class Consumer(Generic[M]):
             self._tell(span, delivery, attempt, ending, seconds)
         return ending.action
 
-    async def _end(
-        self, delivery: Delivery, attempt: Attempt, lock: HeldLock, hand_back: asyncio.Future[None]
-    ) -> Ending:
+    async def _end(self, delivery: Delivery, attempt: Attempt, lock: HeldLock) -> Ending:
         try:
             message = self._decode(delivery.body)
         except UndecodableMessageError as error:
@@ -133,7 +129,7 @@ class Consumer(Generic[M]):
                 )
                 # A replay would find the run overdue again, so there is nothing to keep the message for.
                 return replace(ending, settle=Settle.COMPLETE) if ending.action is Action.TIMED_OUT else ending
-        return await self._handle(delivery, attempt, message, lock, hand_back)
+        return await self._handle(delivery, attempt, message, lock)
 
     def _decode(self, body: bytes) -> M:
         message = decode(body)
@@ -143,70 +139,22 @@ class Consumer(Generic[M]):
             )
         return message
 
-    async def _handle(
-        self, delivery: Delivery, attempt: Attempt, message: M, lock: HeldLock, hand_back: asyncio.Future[None]
-    ) -> Ending:
-        loop = asyncio.get_running_loop()
-        # One future for whatever comes first, because asyncio.wait over all of them costs two turns of the loop more.
-        first: asyncio.Future[None] = loop.create_future()
-
-        def wake(*_: object) -> None:
-            if not first.done():
-                first.set_result(None)
-
-        handling = _started(self._run(message, wake), f"handle {delivery.message_id}")
-        budget = loop.call_later(self._work.budget_sec, wake)
-        interruptions = (lock.lost, hand_back)
-        for interruption in interruptions:
-            interruption.add_done_callback(wake)
+    async def _handle(self, delivery: Delivery, attempt: Attempt, message: M, lock: HeldLock) -> Ending:
         try:
-            await first
-            if not lock.lost.done() and handling.done():
-                return await self._by_result(delivery, attempt, message, handling)
-        finally:
-            budget.cancel()
-            for interruption in interruptions:
-                interruption.remove_done_callback(wake)
-            await self._give_up(handling)
-        if lock.lost.done():
-            return Ending(action=Action.LOCK_LOST, settle=Settle.NOT)
-        if hand_back.done():
-            return Ending(action=Action.HANDED_BACK, settle=Settle.ABANDON)
-        return await self._endings.fail(
-            delivery,
-            attempt,
-            message,
-            _too_long(self._work),
-            status=RunStatus.TIMED_OUT,
-            action=Action.TIMED_OUT,
-        )
-
-    async def _run(self, message: M, ended: Callable[[], None]) -> Outcome:
-        try:
-            await failpoint("before_work", part=getattr(message, "part", None))
-            return await self._work.handler(message)
-        finally:
-            ended()
-
-    async def _give_up(self, handling: asyncio.Task[Outcome]) -> None:
-        """Cancel it and see it end, so that nothing of it happens after we let go of the message."""
-        if handling.done():
-            return
-        handling.cancel()
-        _, running = await asyncio.wait((handling,), timeout=UNWIND_SEC)
-        if running:
-            self._log.error("handler_ignores_cancellation", waited_sec=UNWIND_SEC)
-
-    async def _by_result(
-        self, delivery: Delivery, attempt: Attempt, message: M, handling: asyncio.Task[Outcome]
-    ) -> Ending:
-        if handling.cancelled():
-            error: BaseException | None = RetlError("The handler was cancelled from within.")
-        else:
-            error = handling.exception()
-        if error is not None:
+            with lock.work(self._work.budget_sec):
+                await failpoint("before_work", part=getattr(message, "part", None))
+                outcome = await self._work.handler(message)
+        except InterruptedWorkError as interrupted:
+            return await self._by_interruption(delivery, attempt, message, interrupted.why)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise  # the process ends
+            error = RetlError("The handler was cancelled from within.")
             return await self._by_error(delivery, attempt, message, error)
-        match handling.result():
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the handler's and becomes the message's
+            return await self._by_error(delivery, attempt, message, error)
+        match outcome:
             case Done(note):
                 return Ending(action=Action.DONE, settle=Settle.COMPLETE, note=note)
             case Retry(reason, code, after_sec):
@@ -214,6 +162,22 @@ class Consumer(Generic[M]):
                 return await self._endings.retry(delivery, attempt, message, failure, after_sec)
             case DeadLetter(code, text, next_step):
                 return await self._endings.fail(delivery, attempt, message, Failure(code, text, next_step))
+
+    async def _by_interruption(self, delivery: Delivery, attempt: Attempt, message: M, why: Interruption) -> Ending:
+        match why:
+            case Interruption.LOCK_LOST:
+                return Ending(action=Action.LOCK_LOST, settle=Settle.NOT)
+            case Interruption.HANDED_BACK:
+                return Ending(action=Action.HANDED_BACK, settle=Settle.ABANDON)
+            case Interruption.OUT_OF_BUDGET:
+                return await self._endings.fail(
+                    delivery,
+                    attempt,
+                    message,
+                    _too_long(self._work),
+                    status=RunStatus.TIMED_OUT,
+                    action=Action.TIMED_OUT,
+                )
 
     async def _by_error(self, delivery: Delivery, attempt: Attempt, message: M, error: BaseException) -> Ending:
         if isinstance(error, LockLostError):
@@ -267,13 +231,6 @@ class Consumer(Generic[M]):
             fields["exc_info"] = ending.error
         span.set_attribute("retl.action", ending.action.value)
         getattr(self._log, _LEVELS.get(ending.action, "info"))("message", **fields)
-
-
-def _started(handling: Coroutine[Any, Any, Outcome], name: str) -> asyncio.Task[Outcome]:
-    """A task for it; from Python 3.12 on it has begun already, which spares a turn of the event loop."""
-    if sys.version_info >= (3, 12):
-        return asyncio.Task(handling, loop=asyncio.get_running_loop(), name=name, eager_start=True)
-    return asyncio.create_task(handling, name=name)
 
 
 def _deadly(delivery: Delivery) -> Failure:

@@ -18,7 +18,8 @@ from libs.common.metrics import Metrics
 from libs.common.state import Failure
 from libs.common.worker.actions import Action
 from libs.common.worker.consumer import Consumer
-from libs.common.worker.killswitch import KillSwitch
+from libs.common.worker.killswitch import KillSwitch, SwitchState
+from libs.common.worker.locks import UNWIND_SEC
 
 M = TypeVar("M", bound=Message)
 
@@ -33,7 +34,7 @@ PAUSE_SLICE_SEC = 10.0
 BEAT_SEC = 10.0
 """How often a worker with all hands full shows that it lives."""
 SETTLE_SEC = 5.0
-"""What handing back may take after the grace period."""
+"""What handing back may take once the handlers have ended."""
 
 
 class Worker:
@@ -64,8 +65,11 @@ class Worker:
         self._metrics = metrics
         self._log = log
         self._last_message = clock.monotonic()
+        self._last_receive = 0.0
         self._in_hand = 0
         metrics.in_flight.set_function(lambda: self._in_hand)
+        metrics.last_receive.set_function(lambda: self._last_receive)
+        metrics.kill_switch.set_function(lambda: switch.state)
         self._receiving = asyncio.Lock()
         self._finished = asyncio.Event()
         self._stop = asyncio.Event()
@@ -79,7 +83,6 @@ class Worker:
 
         Raises BusError if the very first link is refused for a reason that will not pass (no access, no such entity).
         """
-        self._hand_back = asyncio.get_running_loop().create_future()
         hands: set[asyncio.Task[None]] = set()
         try:
             await self._connect(first=True)
@@ -126,7 +129,6 @@ class Worker:
             self._health.beat()  # not receiving is meant
             await self._sleep(min(pause, PAUSE_SLICE_SEC))
             return None
-        self._show_switch()
         if self._is_full:  # a trial after a pause is under way
             await self._sleep_until_one_finishes()
             return None
@@ -136,7 +138,7 @@ class Worker:
             self._log.warning("link_broken", entity=self._receiver.entity, code=error.code, text=str(error))
             await self._connect()
             return None
-        self._metrics.last_receive.set(self._clock.now().timestamp())
+        self._last_receive = self._clock.now().timestamp()
         self._health.beat()
         if delivery is not None:
             self._last_message = self._clock.monotonic()
@@ -171,15 +173,19 @@ class Worker:
     async def _work(self, delivery: Delivery) -> None:
         self._metrics.received.inc()
         try:
-            action = await self._consumer.consume(delivery, self._hand_back)
+            action = await self._consumer.consume(delivery)
         except Exception:  # noqa: BLE001 - a fault of the kit: its message comes again, the others go on
             self._log.exception("consumer_failed", message_id=delivery.message_id)
             action = Action.RETRIED
         finally:
             self._in_hand -= 1
             self._finished.set()
-        if (action.is_failure or action.is_success) and self._switch.record(failed=action.is_failure):
+        if not (action.is_failure or action.is_success):
+            return
+        if self._switch.record(failed=action.is_failure):
             await self._tripped()
+        elif self._switch.state is SwitchState.CONSUMING:
+            self._health.ready("kill_switch")
 
     async def _tripped(self) -> None:
         pause = self._switch.pause_left_sec()
@@ -188,14 +194,8 @@ class Worker:
             message=f"Too many of the last messages of {self._receiver.entity} failed; trying again in {pause:.0f} s.",
             next_step="See the codes of the failed messages in the log; what they have in common is down or wrong.",
         )
-        self._show_switch()
         self._health.not_ready("kill_switch", failure.message)
         await self._alerts.send(None, None, failure, AlertKind.CONSUMER_PAUSED)
-
-    def _show_switch(self) -> None:
-        self._metrics.kill_switch.set(self._switch.state.value)
-        if self._switch.slots(2) == 2:
-            self._health.ready("kill_switch")
 
     async def _drain(self, hands: set[asyncio.Task[None]]) -> None:
         """Let what is in hand finish; what does not is cancelled and handed back."""
@@ -205,8 +205,8 @@ class Worker:
             self._log.info("finishing", messages=self._in_hand, grace_sec=self._stop_grace_sec)
         _, working = await asyncio.wait(hands, timeout=max(self._stop_grace_sec, RECEIVE_WAIT_SEC))
         if working:
-            self._hand_back.set_result(None)
-            await asyncio.wait(working, timeout=SETTLE_SEC)
+            self._consumer.hand_back()
+            await asyncio.wait(working, timeout=UNWIND_SEC + SETTLE_SEC)
 
     async def _sleep_until_one_finishes(self) -> None:
         self._finished.clear()

@@ -14,7 +14,7 @@ from pydantic import BaseModel, SecretStr
 from libs.cli.stack import SERVICES
 from libs.common.kit import Service
 from libs.common.settings import CommonSettings, ServiceSettings
-from libs.common.worker.consumer import UNWIND_SEC
+from libs.common.worker.locks import UNWIND_SEC
 from libs.common.worker.worker import SETTLE_SEC
 
 __all__ = ["SERVICES", "SETTLE_SEC", "UNWIND_SEC"]

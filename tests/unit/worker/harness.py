@@ -220,7 +220,6 @@ class Harness:
         self.log = structlog.testing.CapturingLogger()
         self.locks = LockKeeper(clock=self.clock, metrics=self.metrics, log=structlog.wrap_logger(self.log))
         self.handled: list[Message] = []
-        self.hand_back: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.handler: Callable[[Any], Awaitable[Outcome]] = self._note
         self.delays_sec: tuple[float, ...] = (300.0, 600.0, 1200.0)
         self.admits: frozenset[RunStatus] | None = frozenset({RunStatus.STARTED})
@@ -276,7 +275,7 @@ class Harness:
         )
 
     async def consume(self, delivery: FakeDelivery) -> Action:
-        return await self.consumer().consume(delivery, self.hand_back)
+        return await self.consumer().consume(delivery)
 
     @property
     def lines(self) -> list[dict[str, Any]]:

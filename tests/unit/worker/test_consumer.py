@@ -13,7 +13,8 @@ from libs.common.outcome import Done, Outcome
 from libs.common.state import RunStatus, Stage
 from libs.common.worker.actions import Action
 from libs.common.worker.consumer import MAX_DELIVERIES
-from tests.unit.worker.harness import FakeDelivery, Harness, events_extracted, settle_down, week_requested
+from libs.common.worker.locks import TICK_SEC, UNWIND_SEC
+from tests.unit.worker.harness import FakeDelivery, Harness, events_extracted, week_requested
 
 
 async def test_a_message_of_an_active_run_is_handled_and_completed(harness: Harness) -> None:
@@ -149,10 +150,11 @@ async def test_a_run_past_its_deadline_is_timed_out_by_its_next_message(harness:
 
 async def test_a_handler_past_the_budget_of_its_stage_is_cancelled_and_the_run_timed_out(harness: Harness) -> None:
     await harness.open_run()
-    harness.budget_sec = 0.05
+    started = asyncio.Event()
     ended = []
 
     async def endless(_message: Any) -> Outcome:
+        started.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -161,9 +163,16 @@ async def test_a_handler_past_the_budget_of_its_stage_is_cancelled_and_the_run_t
 
     harness.handler = endless
     delivery = harness.delivery()
+    keeping = asyncio.create_task(harness.locks.watch())
+    consuming = asyncio.create_task(harness.consume(delivery))
+    await started.wait()
+    await harness.clock.advance(harness.budget_sec - 0.1)
+    assert not consuming.done()
+    await harness.clock.advance(TICK_SEC)
 
-    assert await harness.consume(delivery) is Action.TIMED_OUT
+    assert await consuming is Action.TIMED_OUT
 
+    keeping.cancel()
     assert ended == [True]
     assert delivery.dead is not None
     assert delivery.dead[0] == "stage_timed_out"
@@ -187,8 +196,7 @@ async def test_a_handler_whose_lock_is_lost_stops_and_has_no_further_effect(harn
     keeping = asyncio.create_task(harness.locks.watch())
     consuming = asyncio.create_task(harness.consume(delivery))
     await started.wait()
-    await settle_down()
-
+    await harness.clock.advance(TICK_SEC)
     await harness.clock.advance(31)
 
     assert await consuming is Action.LOCK_LOST
@@ -212,9 +220,85 @@ async def test_on_a_stop_the_handler_is_cancelled_and_the_message_handed_back(ha
     delivery = harness.delivery()
     consuming = asyncio.create_task(harness.consume(delivery))
     await started.wait()
-    harness.hand_back.set_result(None)
+    harness.locks.hand_back()
     assert await consuming is Action.HANDED_BACK
     assert delivery.settled == ["abandon"]
+
+
+async def test_a_message_that_comes_after_the_handlers_were_stopped_is_handed_back_unhandled(harness: Harness) -> None:
+    await harness.open_run()
+    harness.locks.hand_back()
+    delivery = harness.delivery()
+    assert await harness.consume(delivery) is Action.HANDED_BACK
+    assert delivery.settled == ["abandon"]
+    assert harness.handled == []
+
+
+async def test_a_message_is_not_let_go_while_its_handler_ignores_that_it_was_cancelled(harness: Harness) -> None:
+    await harness.open_run()
+    started = asyncio.Event()
+    cancellations: list[float] = []
+
+    async def stubborn(_message: Any) -> Outcome:
+        started.set()
+        while len(cancellations) < 3:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                cancellations.append(harness.clock.monotonic())
+        return Done()
+
+    harness.handler = stubborn
+    delivery = harness.delivery(lock_sec=600)
+    keeping = asyncio.create_task(harness.locks.watch())
+    consuming = asyncio.create_task(harness.consume(delivery))
+    await started.wait()
+    harness.locks.hand_back()
+    await harness.clock.advance(UNWIND_SEC - 1)
+    assert len(cancellations) == 1
+    await harness.clock.advance(1)
+    assert len(cancellations) == 2
+    assert not delivery.settled
+    await harness.clock.advance(UNWIND_SEC)
+
+    assert await consuming is Action.HANDED_BACK
+
+    keeping.cancel()
+    assert delivery.settled == ["abandon"]
+    assert str(harness.log.calls).count("handler_ignores_cancellation") == 2
+    task = asyncio.current_task()
+    assert task is not None
+    assert not task.cancelling()
+
+
+async def test_a_handler_that_was_cancelled_from_within_is_tried_again(harness: Harness) -> None:
+    await harness.open_run()
+
+    async def cancelled(_message: Any) -> Outcome:
+        raise asyncio.CancelledError
+
+    harness.handler = cancelled
+    assert await harness.consume(harness.delivery()) is Action.RETRIED
+
+
+async def test_a_process_that_is_forced_to_end_settles_nothing(harness: Harness) -> None:
+    await harness.open_run()
+    started = asyncio.Event()
+
+    async def working(_message: Any) -> Outcome:
+        started.set()
+        await asyncio.Event().wait()
+        return Done()
+
+    harness.handler = working
+    delivery = harness.delivery()
+    consuming = asyncio.create_task(harness.consume(delivery))
+    await started.wait()
+    consuming.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await consuming
+    assert delivery.settled == []
+    assert harness.publisher.sent == []
 
 
 async def test_a_redelivery_of_a_finished_message_has_no_second_effect(harness: Harness) -> None:

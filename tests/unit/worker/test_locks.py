@@ -9,7 +9,7 @@ import structlog
 from libs.common import failpoints
 from libs.common.bus.errors import BusUnavailableError, LockLostError
 from libs.common.metrics import Metrics
-from libs.common.worker.locks import LockKeeper
+from libs.common.worker.locks import TICK_SEC, HeldLock, Interruption, LockKeeper
 from tests.unit.worker.harness import FakeDelivery, ManualClock, settle_down
 
 
@@ -30,6 +30,10 @@ class Kept:
         return self.metrics.registry.get_sample_value(name, {"service": "x"})
 
 
+def is_lost(lock: HeldLock) -> bool:
+    return lock.interruption is Interruption.LOCK_LOST
+
+
 @pytest.fixture
 async def kept() -> AsyncIterator[Kept]:
     kept = Kept()
@@ -42,40 +46,45 @@ async def kept() -> AsyncIterator[Kept]:
 async def test_a_lock_is_renewed_at_half_of_what_is_left_again_and_again(kept: Kept) -> None:
     delivery = kept.delivery()
     with kept.keeper.keep(delivery) as lock:
+        await kept.clock.advance(TICK_SEC)
         await kept.clock.advance(29)
         assert delivery.renewals == 0
-        await kept.clock.advance(1.5)
+        await kept.clock.advance(1)
         assert delivery.renewals == 1
+        await kept.clock.advance(TICK_SEC)
         await kept.clock.advance(31)
         assert delivery.renewals == 2
-        assert not lock.lost.done()
+        assert not is_lost(lock)
     assert kept.count("retl_lock_renewals_total") == 2
 
 
 async def test_a_renewal_that_fails_in_passing_is_tried_again_before_the_lock_runs_out(kept: Kept) -> None:
     delivery = kept.delivery(renewal_error=BusUnavailableError("no connection"))
     with kept.keeper.keep(delivery) as lock:
+        await kept.clock.advance(TICK_SEC)
         await kept.clock.advance(31)
         delivery.renewal_error = None
+        await kept.clock.advance(TICK_SEC)
         await kept.clock.advance(15)
         assert delivery.renewals == 1
-        assert not lock.lost.done()
+        assert not is_lost(lock)
 
 
 async def test_a_lock_that_could_not_be_renewed_in_time_is_lost(kept: Kept) -> None:
     delivery = kept.delivery(renewal_error=BusUnavailableError("no connection"))
     with kept.keeper.keep(delivery) as lock:
         await kept.clock.advance(59)
-        assert not lock.lost.done()
+        assert not is_lost(lock)
         await kept.clock.advance(1)
-        assert lock.lost.done()
+        assert is_lost(lock)
     assert kept.count("retl_locks_lost_total") == 1
 
 
 async def test_a_lock_that_the_broker_took_back_is_lost_at_once(kept: Kept) -> None:
     with kept.keeper.keep(kept.delivery(renewal_error=LockLostError())) as lock:
+        await kept.clock.advance(TICK_SEC)
         await kept.clock.advance(31)
-        assert lock.lost.done()
+        assert is_lost(lock)
 
 
 async def test_a_renewal_that_never_answers_does_not_hide_that_the_lock_ran_out(
@@ -84,18 +93,20 @@ async def test_a_renewal_that_never_answers_does_not_hide_that_the_lock_ran_out(
     delivery, other = kept.delivery(), kept.delivery()
     monkeypatch.setattr(delivery, "renew", lambda: asyncio.sleep(1000))
     with kept.keeper.keep(delivery) as lock, kept.keeper.keep(other) as second:
+        await kept.clock.advance(TICK_SEC)
         await kept.clock.advance(31)
         await kept.clock.advance(30)
-        assert lock.lost.done()
-        assert not second.lost.done()
+        assert is_lost(lock)
+        assert not is_lost(second)
 
 
 async def test_a_failpoint_can_lose_the_lock(kept: Kept) -> None:
     failpoints.configure("renew_lock:raise")
     delivery = kept.delivery()
     with kept.keeper.keep(delivery) as lock:
+        await kept.clock.advance(TICK_SEC)
         await kept.clock.advance(31)
-        assert lock.lost.done()
+        assert is_lost(lock)
     assert delivery.renewals == 0
 
 
@@ -105,4 +116,4 @@ async def test_nothing_is_renewed_after_the_work_is_over(kept: Kept) -> None:
         pass
     await kept.clock.advance(61)
     assert delivery.renewals == 0
-    assert not lock.lost.done()
+    assert not is_lost(lock)

@@ -82,15 +82,19 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 
     The last line of defence: nobody should log one in the first place.
     """
-    return {key: _masked(key, value) for key, value in event.items()}
+    for key, value in event.items():
+        # Numbers, ids and words, the bulk of what is logged, hold neither of what every secret in a text comes with.
+        if isinstance(value, str):
+            if "=" in value or " " in value or "@" in value or _names_a_secret(key):
+                event[key] = _masked(key, value)
+        elif not isinstance(value, (int, float)):
+            event[key] = _masked(key, value)
+    return event
 
 
 def _masked(key: str, value: Any) -> Any:
     if isinstance(value, str):
-        if _names_a_secret(key):
-            return "***"
-        # Ids and words, the bulk of what is logged, hold neither of what every secret in a text comes with.
-        return _SECRET_TEXT.sub(_mask, value) if "=" in value or " " in value or "@" in value else value
+        return "***" if _names_a_secret(key) else _SECRET_TEXT.sub(_mask, value)
     if isinstance(value, Mapping):
         return {inner: _masked(str(inner), item) for inner, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -8,8 +8,8 @@ link instead, which makes every hop a trace of its own.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
@@ -31,10 +31,9 @@ def outgoing_context() -> dict[str, str]:
     return carrier
 
 
-@contextmanager
-def handling(service: str, topic: str, properties: Mapping[str, str]) -> Iterator[Span]:
+def handling(service: str, topic: str, properties: Mapping[str, str]) -> AbstractContextManager[Span]:
     """A CONSUMER span whose parent is the message's own context."""
-    with _tracer.start_as_current_span(
+    return _tracer.start_as_current_span(
         f"{service} process",
         context=propagate.extract(properties) if properties.keys() & _CONTEXT_KEYS else Context(),
         kind=SpanKind.CONSUMER,
@@ -44,8 +43,7 @@ def handling(service: str, topic: str, properties: Mapping[str, str]) -> Iterato
             "messaging.destination.name": topic,
             "messaging.destination.subscription.name": service,
         },
-    ) as span:
-        yield span
+    )
 
 
 def mark_failed(span: Span, text: str) -> None:

@@ -92,19 +92,20 @@ class Consumer(Generic[M]):
         started = self._clock.monotonic()
         attempt = Attempt.of(delivery, self._clock.now())
         ids = {key: delivery.properties[key] for key in ("run_id", "correlation_id") if key in delivery.properties}
-        with (
-            structlog.contextvars.bound_contextvars(message_id=delivery.message_id, **ids),
-            telemetry.handling(self._work.service, self._work.consumes.topic, delivery.properties) as span,
-        ):
-            with self._locks.keep(delivery) as lock:
-                ending = await self._end(delivery, attempt, lock)
-                # Without the settlement, which may wait for a receive call in progress and delays nobody.
-                seconds = self._clock.monotonic() - started
-                await failpoint("before_settle")
-                ending = await self._settle(delivery, ending)
-            await failpoint("after_settle")
-            self._metrics.finished(ending.action, seconds)
-            self._tell(span, delivery, attempt, ending, seconds)
+        bound = structlog.contextvars.bind_contextvars(message_id=delivery.message_id, **ids)
+        try:
+            with telemetry.handling(self._work.service, self._work.consumes.topic, delivery.properties) as span:
+                with self._locks.keep(delivery) as lock:
+                    ending = await self._end(delivery, attempt, lock)
+                    # Without the settlement, which may wait for a receive call in progress and delays nobody.
+                    seconds = self._clock.monotonic() - started
+                    await failpoint("before_settle")
+                    ending = await self._settle(delivery, ending)
+                await failpoint("after_settle")
+                self._metrics.finished(ending.action, seconds)
+                self._tell(span, delivery, attempt, ending, seconds)
+        finally:
+            structlog.contextvars.reset_contextvars(**bound)
         return ending.action
 
     async def _end(self, delivery: Delivery, attempt: Attempt, lock: HeldLock) -> Ending:

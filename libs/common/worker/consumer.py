@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Generic, TypeVar
 
 import structlog
@@ -231,7 +232,9 @@ class Consumer(Generic[M]):
         if ending.error is not None:
             fields["exc_info"] = ending.error
         span.set_attribute("retl.action", ending.action.value)
-        getattr(self._log, _LEVELS.get(ending.action, "info"))("message", **fields)
+        write = getattr(self._log, _LEVELS.get(ending.action, "info"))
+        # A turn of the loop later, so that the broker looks for the next message meanwhile.
+        asyncio.get_running_loop().call_soon(partial(write, "message", **fields))
 
 
 def _deadly(delivery: Delivery) -> Failure:

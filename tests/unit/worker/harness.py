@@ -275,7 +275,9 @@ class Harness:
         )
 
     async def consume(self, delivery: FakeDelivery) -> Action:
-        return await self.consumer().consume(delivery)
+        action = await self.consumer().consume(delivery)
+        await asyncio.sleep(0)  # the canonical line comes a turn later
+        return action
 
     @property
     def lines(self) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
@@ -32,10 +32,13 @@ def outgoing_context() -> dict[str, str]:
 
 
 def handling(service: str, topic: str, properties: Mapping[str, str]) -> AbstractContextManager[Span]:
-    """A CONSUMER span whose parent is the message's own context."""
+    """A CONSUMER span whose parent is the message's own context. Where nobody traces, none is made."""
+    has_context = not _CONTEXT_KEYS.isdisjoint(properties)
+    if not has_context and isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        return nullcontext(trace.INVALID_SPAN)
     return _tracer.start_as_current_span(
         f"{service} process",
-        context=propagate.extract(properties) if properties.keys() & _CONTEXT_KEYS else Context(),
+        context=propagate.extract(properties) if has_context else Context(),
         kind=SpanKind.CONSUMER,
         attributes={
             "messaging.system": "servicebus",
@@ -46,9 +49,11 @@ def handling(service: str, topic: str, properties: Mapping[str, str]) -> Abstrac
     )
 
 
-def mark_failed(span: Span, text: str) -> None:
-    """Show the span as failed."""
-    span.set_status(Status(StatusCode.ERROR, text))
+def ended(span: Span, action: str, failure: str | None) -> None:
+    """Say in the span how the message ended; with a failure it shows as failed."""
+    span.set_attribute("retl.action", action)
+    if failure is not None:
+        span.set_status(Status(StatusCode.ERROR, failure))
 
 
 def start_exporter(service: str) -> Callable[[], None]:

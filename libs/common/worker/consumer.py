@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Generic, TypeVar
 
 import structlog
-from opentelemetry.trace import Span
 from structlog.typing import FilteringBoundLogger
 
 from libs.common import telemetry
@@ -103,8 +101,9 @@ class Consumer(Generic[M]):
                     await failpoint("before_settle")
                     ending = await self._settle(delivery, ending)
                 await failpoint("after_settle")
-                self._metrics.finished(ending.action, seconds)
-                self._tell(span, delivery, attempt, ending, seconds)
+                telemetry.ended(span, ending.action.value, _in_words(ending.failure))
+                # A turn of the loop later, so that the broker looks for the next message meanwhile.
+                asyncio.get_running_loop().call_soon(self._tell, delivery, attempt, ending, seconds)
         finally:
             structlog.contextvars.reset_contextvars(**bound)
         return ending.action
@@ -212,8 +211,9 @@ class Consumer(Generic[M]):
             return replace(ending, note=note)
         return ending
 
-    def _tell(self, span: Span, delivery: Delivery, attempt: Attempt, ending: Ending, seconds: float) -> None:
-        """The canonical line: everything about this message that an operator greps for, once."""
+    def _tell(self, delivery: Delivery, attempt: Attempt, ending: Ending, seconds: float) -> None:
+        """Count it, and write the canonical line: everything about this message that an operator greps for, once."""
+        self._metrics.finished(ending.action, seconds)
         fields: dict[str, object] = {
             "action": ending.action.value,
             "topic": self._work.consumes.topic,
@@ -224,17 +224,17 @@ class Consumer(Generic[M]):
         if ending.failure is not None:
             fields |= {"code": ending.failure.code, "text": ending.failure.message}
             fields |= {"next_step": ending.failure.next_step}
-            telemetry.mark_failed(span, f"{ending.failure.code}: {ending.failure.message}")
         if ending.note:
             fields["note"] = ending.note
         if ending.delay_sec is not None:
             fields["retry_in_sec"] = round(ending.delay_sec, 1)
         if ending.error is not None:
             fields["exc_info"] = ending.error
-        span.set_attribute("retl.action", ending.action.value)
-        write = getattr(self._log, _LEVELS.get(ending.action, "info"))
-        # A turn of the loop later, so that the broker looks for the next message meanwhile.
-        asyncio.get_running_loop().call_soon(partial(write, "message", **fields))
+        getattr(self._log, _LEVELS.get(ending.action, "info"))("message", **fields)
+
+
+def _in_words(failure: Failure | None) -> str | None:
+    return None if failure is None else f"{failure.code}: {failure.message}"
 
 
 def _deadly(delivery: Delivery) -> Failure:

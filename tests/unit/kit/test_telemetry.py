@@ -25,8 +25,15 @@ def test_outside_any_trace_nothing_is_added() -> None:
 
 def test_a_message_without_context_is_handled_all_the_same() -> None:
     with telemetry.handling("validator", "events.extracted", {"traceparent": "rubbish"}) as span:
-        telemetry.mark_failed(span, "text")
+        telemetry.ended(span, "retried", "text")
         assert trace.get_current_span() is span
+
+
+def test_where_nobody_traces_a_message_without_context_has_no_span() -> None:
+    with telemetry.handling("validator", "events.extracted", {"run_id": "r"}) as span:
+        telemetry.ended(span, "done", None)
+        assert not span.get_span_context().is_valid
+        assert "traceparent" not in Outgoing.of(events_extracted()).properties
 
 
 def test_without_an_endpoint_no_exporter_is_started(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,7 +118,7 @@ class Worker:
                 delivery = None if self._stop.is_set() else await self._turn()
             if delivery is not None:
                 if not self._is_full:
-                    await asyncio.sleep(0)  # the next hand asks for its message first: the broker looks for it meanwhile
+                    await asyncio.sleep(0)  # lets the next hand ask first: the broker looks for its message meanwhile
                 await self._work(delivery)
 
     @property

@@ -20,11 +20,14 @@ COMMAND = [sys.executable, "-m", "libs.emulators.datalake"]
 
 
 class Process:
-    """A running emulator that has said it is ready."""
+    """A running emulator that has said it is ready; what a kill leaves of its temporary folder is left in `scratch`."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, scratch: Path) -> None:
         command = [*COMMAND, "--port", "0", *options]
-        self.popen = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        environment = os.environ | {"TMPDIR": str(scratch)}
+        self.popen = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+        )
         assert self.popen.stdout is not None
         self.ready: dict[str, Any] = json.loads(self.popen.stdout.readline())
 
@@ -50,11 +53,11 @@ Start = Callable[..., Process]
 
 
 @pytest.fixture
-def start() -> Iterator[Start]:
+def start(tmp_path: Path) -> Iterator[Start]:
     started: list[Process] = []
 
     def new(*options: str) -> Process:
-        started.append(Process(*options))
+        started.append(Process(*options, scratch=tmp_path))
         return started[-1]
 
     yield new

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -40,13 +41,14 @@ class PlainHttp(HTTPAdapter):
 
 
 class Emulator:
-    """One process of the emulator."""
+    """One process of the emulator; what a kill leaves of its temporary folder is left in `scratch`."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, scratch: Path | None = None) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "libs.emulators.salesforce", "--port", "0", "--log-level", "ERROR", *arguments],
             stdout=subprocess.PIPE,
             text=True,
+            env=os.environ | ({"TMPDIR": str(scratch)} if scratch else {}),
         )
         assert self.process.stdout is not None
         ready = json.loads(self.process.stdout.readline())
@@ -194,7 +196,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Emulator]]:
     started: list[Emulator] = []
 
     def make(*arguments: str) -> Emulator:
-        started.append(Emulator(*arguments))
+        started.append(Emulator(*arguments, scratch=tmp_path))
         return started[-1]
 
     yield make

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from contextlib import aclosing
+from typing import TYPE_CHECKING
 
 from libs.cli.consumers import CONSUMERS
-from libs.common.bus.deadletters import DeadLetteredMessage
-from libs.common.bus.servicebus import Bus
+
+if TYPE_CHECKING:
+    from libs.common.bus.deadletters import DeadLetteredMessage
+    from libs.common.bus.servicebus import Bus
 
 
 async def letters_of(

@@ -6,8 +6,8 @@ import getpass
 import uuid
 from datetime import datetime
 
+from libs.cli.bus import open_bus
 from libs.common.bus.envelope import Outgoing
-from libs.common.bus.servicebus import connect
 from libs.common.messages import RunOptions, WeekRequested
 from libs.common.settings import CommonSettings
 from libs.common.week import Week
@@ -30,11 +30,8 @@ def week_request(pipeline_name: str, week: Week, options: RunOptions, now: datet
 
 async def publish(settings: CommonSettings, *requests: WeekRequested) -> None:
     """Hand the requests to the configured bus. Raises BusError, and BusSettingsError where none is configured."""
-    bus = connect(settings)
-    try:
+    async with open_bus(settings) as bus:
         await bus.publisher.publish(*(Outgoing.of(request) for request in requests))
-    finally:
-        await bus.aclose()
 
 
 def _user() -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -14,14 +12,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from libs.cli import options
+from libs.cli.bus import open_bus
 from libs.cli.consoles import output
 from libs.cli.consumers import CONSUMERS
 from libs.cli.letters import letters_of
 from libs.cli.reading import reading_state
-from libs.common.bus.deadletters import DeadLetteredMessage, DeadLetters
-from libs.common.bus.servicebus import Bus, connect
 from libs.common.clock import SystemClock
 from libs.common.settings import CommonSettings, load_settings
+
+if TYPE_CHECKING:
+    from libs.common.bus.deadletters import DeadLetteredMessage, DeadLetters
+    from libs.common.bus.servicebus import Bus
 
 dlq = typer.Typer(help="Look at dead letters; replay or discard them.", no_args_is_help=True)
 
@@ -102,27 +103,18 @@ def _row(service: str, letter: DeadLetteredMessage) -> dict[str, object]:
     }
 
 
-@asynccontextmanager
-async def _bus(settings: CommonSettings) -> AsyncIterator[Bus]:
-    bus = connect(settings)
-    try:
-        yield bus
-    finally:
-        await bus.aclose()
-
-
 def _of(bus: Bus, service: str) -> DeadLetters:
     return bus.dead_letters(CONSUMERS[service], service)
 
 
 async def _letters(settings: CommonSettings, services: list[str]) -> list[tuple[str, DeadLetteredMessage]]:
-    async with _bus(settings) as bus:
+    async with open_bus(settings) as bus:
         found = await letters_of(bus, services)
     return [(service, letter) for service, letters in found.items() for letter in letters]
 
 
 async def _replay(settings: CommonSettings, service: str, which: int | str) -> None:
-    async with _bus(settings) as bus, reading_state(settings) as state:
+    async with open_bus(settings) as bus, reading_state(settings) as state:
         letters = _of(bus, service)
         async for letter in letters.list():
             if which in (letter.sequence, letter.message_id) and letter.run_id:
@@ -132,6 +124,6 @@ async def _replay(settings: CommonSettings, service: str, which: int | str) -> N
 
 
 async def _discard(settings: CommonSettings, service: str, which: int | str) -> None:
-    async with _bus(settings) as bus:
+    async with open_bus(settings) as bus:
         gone = await _of(bus, service).discard(which)
     sys.stdout.write(f"discarded {gone.message_id} ({gone.reason})\n")

@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable
 
 import typer
 
+from libs.cli.bus import open_bus
 from libs.cli.consumers import CONSUMERS
 from libs.cli.letters import letters_of
 from libs.cli.reading import reading_state
 from libs.cli.stack import user_environment
-from libs.common.bus.servicebus import connect
 from libs.common.errors import RetlError, describe
 from libs.common.lake import open_lake
 from libs.common.settings import CommonSettings, load_settings
@@ -65,10 +65,7 @@ async def _lake(settings: CommonSettings) -> str:
 
 
 async def _bus(settings: CommonSettings) -> str:
-    bus = connect(settings)
-    try:
+    async with open_bus(settings) as bus:
         found = await letters_of(bus, CONSUMERS, limit=MANY_LETTERS)
-        counts = [f"{service} has {len(letters)} dead letter(s)" for service, letters in found.items() if letters]
-        return "reachable, " + ("; ".join(counts) or "no dead letters")
-    finally:
-        await bus.aclose()
+    counts = [f"{service} has {len(letters)} dead letter(s)" for service, letters in found.items() if letters]
+    return "reachable, " + ("; ".join(counts) or "no dead letters")

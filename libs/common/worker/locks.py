@@ -73,6 +73,7 @@ class HeldLock:
             raise InterruptedWorkError(self.interruption)
         worker = asyncio.current_task()
         assert worker is not None
+        cancelled_before = worker.cancelling()
         self._worker = worker
         self._until = self._clock.monotonic() + budget_sec
         try:
@@ -81,7 +82,7 @@ class HeldLock:
             self._worker = None
             for _ in range(self._cancellations):
                 worker.uncancel()
-            if self.interruption is not None:
+            if self.interruption is not None and worker.cancelling() <= cancelled_before:  # else by somebody else, too
                 raise InterruptedWorkError(self.interruption)
 
     def interrupt(self, why: Interruption) -> None:

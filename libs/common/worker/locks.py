@@ -69,8 +69,7 @@ class HeldLock:
 
         Raises InterruptedWorkError if there is a reason to stop: at once, or when the work has ended, however it did.
         """
-        if self.interruption is not None:
-            raise InterruptedWorkError(self.interruption)
+        self._raise_if_interrupted()
         worker = asyncio.current_task()
         assert worker is not None
         cancelled_before = worker.cancelling()
@@ -82,8 +81,8 @@ class HeldLock:
             self._worker = None
             for _ in range(self._cancellations):
                 worker.uncancel()
-            if self.interruption is not None and worker.cancelling() <= cancelled_before:  # else by somebody else, too
-                raise InterruptedWorkError(self.interruption)
+            if worker.cancelling() <= cancelled_before:  # else somebody else cancelled it too, who is to hear of it
+                self._raise_if_interrupted()
 
     def interrupt(self, why: Interruption) -> None:
         """Stop the work. It is cancelled once; `overdue` says whether it listens."""
@@ -99,6 +98,10 @@ class HeldLock:
             self._worker.cancel()
             self._cancellations += 1
             self._until = self._clock.monotonic() + UNWIND_SEC
+
+    def _raise_if_interrupted(self) -> None:
+        if self.interruption is not None:
+            raise InterruptedWorkError(self.interruption)
 
     @property
     def overdue(self) -> bool:

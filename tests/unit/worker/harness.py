@@ -129,6 +129,7 @@ class FakeReceiver:
         self.waiting: asyncio.Queue[FakeDelivery | BusError] = asyncio.Queue()
         self.open_errors: list[BusError] = []
         self.opened = 0
+        self.asked = 0
         self.closed = False
         self.receiving = asyncio.Event()
 
@@ -139,6 +140,7 @@ class FakeReceiver:
 
     async def receive(self, max_wait_sec: float) -> FakeDelivery | None:
         self.receiving.set()
+        self.asked += 1
         try:
             item = await asyncio.wait_for(self.waiting.get(), 0.01)
         except TimeoutError:
@@ -226,6 +228,10 @@ class Harness:
         self.consumes: type[Message] = EventsExtracted
         self.stage = Stage.VALIDATE
         self.budget_sec = 30.0
+
+    def gauge(self, name: str) -> float | None:
+        """As scraped."""
+        return self.metrics.registry.get_sample_value(name, {"service": "validator"})
 
     async def _note(self, message: Message) -> Outcome:
         self.handled.append(message)

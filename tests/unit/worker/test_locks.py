@@ -9,7 +9,14 @@ import structlog
 from libs.common import failpoints
 from libs.common.bus.errors import BusUnavailableError, LockLostError
 from libs.common.metrics import Metrics
-from libs.common.worker.locks import TICK_SEC, HeldLock, Interruption, LockKeeper
+from libs.common.worker.locks import (
+    TICK_SEC,
+    UNWIND_SEC,
+    HeldLock,
+    InterruptedWorkError,
+    Interruption,
+    LockKeeper,
+)
 from tests.unit.worker.harness import FakeDelivery, ManualClock, settle_down
 
 
@@ -85,6 +92,43 @@ async def test_a_lock_that_the_broker_took_back_is_lost_at_once(kept: Kept) -> N
         await kept.clock.advance(TICK_SEC)
         await kept.clock.advance(31)
         assert is_lost(lock)
+
+
+async def test_a_lock_that_is_lost_is_not_asked_for_again(kept: Kept) -> None:
+    delivery = kept.delivery(renewal_error=LockLostError())
+    with kept.keeper.keep(delivery) as lock:
+        await kept.clock.advance(TICK_SEC)
+        await kept.clock.advance(31)
+        assert is_lost(lock)
+        delivery.renewal_error = None
+        await kept.clock.advance(TICK_SEC)
+        await kept.clock.advance(20)
+    assert delivery.renewals == 0
+
+
+async def test_a_second_reason_to_stop_does_not_disturb_work_that_unwinds(kept: Kept) -> None:
+    cancellations = 0
+
+    async def unwinding() -> None:
+        nonlocal cancellations
+        with kept.keeper.keep(kept.delivery(renewal_error=LockLostError())) as lock, lock.work(1000):
+            while cancellations < 2:
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    cancellations += 1
+
+    working = asyncio.create_task(unwinding())
+    await kept.clock.advance(TICK_SEC)
+    await kept.clock.advance(26)
+    kept.keeper.hand_back()
+    await kept.clock.advance(5)
+    assert kept.count("retl_locks_lost_total") == 1
+    assert cancellations == 1
+    await kept.clock.advance(UNWIND_SEC)
+    with pytest.raises(InterruptedWorkError) as interrupted:
+        await working
+    assert interrupted.value.why is Interruption.LOCK_LOST
 
 
 async def test_a_renewal_that_never_answers_does_not_hide_that_the_lock_ran_out(

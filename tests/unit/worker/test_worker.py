@@ -10,9 +10,9 @@ from libs.common.bus.errors import BusUnavailableError, EntityMissingError
 from libs.common.errors import TransientError
 from libs.common.health import Health
 from libs.common.outcome import Done, Outcome
-from libs.common.worker.killswitch import KillSwitch, SwitchPolicy
+from libs.common.worker.killswitch import KillSwitch, SwitchPolicy, SwitchState
 from libs.common.worker.worker import Worker
-from tests.unit.worker.harness import FakeReceiver, Harness, events_extracted, until
+from tests.unit.worker.harness import FakeReceiver, Harness, events_extracted, settle_down, until
 
 
 class Running:
@@ -77,6 +77,29 @@ async def test_no_more_messages_are_taken_than_there_are_hands(harness: Harness)
     assert most == 2
 
 
+async def test_a_free_hand_asks_for_its_message_before_the_last_one_is_worked_on(harness: Harness) -> None:
+    await harness.open_run()
+    asked: list[int] = []
+
+    async def working(_message: Any) -> Outcome:
+        asked.append(running.receiver.asked)
+        return Done()
+
+    harness.handler, harness.admits = working, None
+    running = Running(harness, concurrency=2)
+    delivery = harness.delivery()
+    running.receiver.waiting.put_nowait(delivery)
+    await until(lambda: delivery.settled == ["complete"])
+    await running.stop()
+    assert asked == [2]
+
+
+async def test_a_receive_call_that_succeeds_leaves_its_time_messages_or_none(harness: Harness) -> None:
+    running = Running(harness)
+    await until(lambda: harness.gauge("retl_last_receive_timestamp_seconds") == harness.clock.now().timestamp())
+    await running.stop()
+
+
 async def test_a_broken_link_is_opened_anew_and_the_work_goes_on(harness: Harness) -> None:
     await harness.open_run()
     running = Running(harness)
@@ -126,13 +149,16 @@ async def test_work_in_hand_finishes_within_the_grace_period(harness: Harness) -
     assert delivery.settled == ["complete"]
 
 
-async def test_work_that_does_not_finish_in_time_is_handed_back(harness: Harness) -> None:
+async def test_work_that_does_not_finish_in_time_is_handed_back_when_it_has_unwound(harness: Harness) -> None:
     await harness.open_run()
     started = asyncio.Event()
 
     async def working(_message: Any) -> Outcome:
         started.set()
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await settle_down()
         return Done()
 
     harness.handler = working
@@ -158,6 +184,7 @@ async def test_a_flood_of_failures_stops_the_consumer_and_says_so(harness: Harne
     await until(lambda: "kill_switch" in running.health.faults)
     assert [bool(delivery.settled) for delivery in deliveries] == [True] * 4 + [False] * 4
     assert [code for _, _, code in harness.alerts.sent] == ["consumer_paused"]
+    assert harness.gauge("retl_kill_switch_state") == SwitchState.STOPPED
     await running.stop()
 
 

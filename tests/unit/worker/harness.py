@@ -237,6 +237,18 @@ class Harness:
         self.handled.append(message)
         return Done()
 
+    def work_for_ever(self) -> asyncio.Event:
+        """Let the handler never end by itself; the event says that it has begun."""
+        started = asyncio.Event()
+
+        async def working(_message: Message) -> Outcome:
+            started.set()
+            await asyncio.Event().wait()
+            return Done()
+
+        self.handler = working
+        return started
+
     async def open_run(self, run_id: str = "run-1", **overrides: Any) -> Run:
         run: Run = await self.state.open_run(week_requested(run_id, **overrides), self.clock.now())
         return run

@@ -209,14 +209,7 @@ async def test_a_handler_whose_lock_is_lost_stops_and_has_no_further_effect(harn
 
 async def test_on_a_stop_the_handler_is_cancelled_and_the_message_handed_back(harness: Harness) -> None:
     await harness.open_run()
-    started = asyncio.Event()
-
-    async def working(_message: Any) -> Outcome:
-        started.set()
-        await asyncio.Event().wait()
-        return Done()
-
-    harness.handler = working
+    started = harness.work_for_ever()
     delivery = harness.delivery()
     consuming = asyncio.create_task(harness.consume(delivery))
     await started.wait()
@@ -281,14 +274,7 @@ async def test_a_handler_that_was_cancelled_from_within_is_tried_again(harness: 
 
 async def test_a_process_that_is_forced_to_end_settles_nothing(harness: Harness) -> None:
     await harness.open_run()
-    started = asyncio.Event()
-
-    async def working(_message: Any) -> Outcome:
-        started.set()
-        await asyncio.Event().wait()
-        return Done()
-
-    harness.handler = working
+    started = harness.work_for_ever()
     delivery = harness.delivery()
     consuming = asyncio.create_task(harness.consume(delivery))
     await started.wait()

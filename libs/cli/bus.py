@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @asynccontextmanager
 async def open_bus(settings: CommonSettings) -> AsyncIterator[Bus]:
     """Raises BusSettingsError where none is configured."""
-    # Imported here, because it takes a quarter of the time of `retl --help`, and most commands do without.
+    # Imported here, because it takes a fifth of the time of `retl --help`, and most commands do without.
     from libs.common.bus.servicebus import connect
 
     bus = connect(settings)

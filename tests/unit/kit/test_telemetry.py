@@ -4,6 +4,9 @@ import sys
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from libs.common import telemetry
 from libs.common.bus.envelope import Outgoing
@@ -34,6 +37,22 @@ def test_where_nobody_traces_a_message_without_context_has_no_span() -> None:
         telemetry.ended(span, "done", None)
         assert not span.get_span_context().is_valid
         assert "traceparent" not in Outgoing.of(events_extracted()).properties
+
+
+@pytest.mark.parametrize("properties", [{}, {"traceparent": PARENT}])
+def test_where_somebody_traces_every_message_has_a_span_that_tells_how_it_ended(
+    monkeypatch: pytest.MonkeyPatch, properties: dict[str, str]
+) -> None:
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    monkeypatch.setattr(telemetry, "_tracer", provider.get_tracer("test"))
+    with telemetry.handling("validator", "events.extracted", properties) as span:
+        telemetry.ended(span, "dead_lettered", "checksum_mismatch: not what was sent")
+    (exported,) = exporter.get_finished_spans()
+    assert dict(exported.attributes or {}).items() >= {"retl.action": "dead_lettered"}.items()
+    assert exported.status.description == "checksum_mismatch: not what was sent"
+    assert (exported.parent is not None) == bool(properties)
 
 
 def test_without_an_endpoint_no_exporter_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
